@@ -1,0 +1,134 @@
+"""Every metric by its key: what it is called, what it means, and which way is better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A column of ``metrics.csv``, a matrix ``metrics/<key>.csv`` and a heatmap."""
+
+    key: str
+    title: str
+    direction: Literal["lower", "higher"] | None
+    """Which way is better; None where that depends on the question."""
+    definition: str
+
+
+METRICS = {
+    metric.key: metric
+    for metric in (
+        Metric(
+            "recon_loss",
+            "Reconstruction Loss",
+            "lower",
+            "mean over samples and dimensions of (x − x̂)²",
+        ),
+        Metric(
+            "mmcs",
+            "Mean Max Cosine Similarity w/ True",
+            "higher",
+            "mean over true features of the largest signed cosine with an atom",
+        ),
+        Metric(
+            "mmcs_larger",
+            "Average MMCS with larger dicts",
+            "higher",
+            "mean over the cell's atoms of the largest cosine with an atom of a larger dictionary, "
+            "averaged over all larger ones",
+        ),
+        Metric(
+            "mmcs_next_larger",
+            "MMCS with the next larger dict",
+            "higher",
+            "mean over the cell's atoms of the largest cosine with an atom of the next larger "
+            "dictionary",
+        ),
+        Metric(
+            "dead_neurons",
+            "Dead Neurons",
+            "lower",
+            "latents that never fire on the evaluation set",
+        ),
+        Metric(
+            "dead_fraction",
+            "Dead Fraction",
+            "lower",
+            "share of latents that never fire on the evaluation set",
+        ),
+        Metric("l0", "L0", None, "mean count of non-zero latents per sample"),
+        Metric("l1", "L1 Norm", None, "mean over samples of ‖latents‖₁"),
+        Metric("true_l0", "True L0", None, "mean count of active true features per sample"),
+        Metric(
+            "fvu",
+            "Fraction of Variance Unexplained",
+            "lower",
+            "Σ(x − x̂)² / Σ(x − mean x)²",
+        ),
+        Metric(
+            "shrinkage",
+            "Shrinkage",
+            None,
+            "mean ‖x̂‖ / ‖x‖ over samples with ‖x‖ > 10⁻⁶; 1 is none",
+        ),
+        Metric(
+            "mcc",
+            "Mean Correlation Coefficient",
+            "higher",
+            "mean |cosine| over the optimal one-to-one assignment of atoms to features",
+        ),
+        Metric(
+            "uniqueness",
+            "Uniqueness",
+            "higher",
+            "distinct best-matching features over the number of latents",
+        ),
+        Metric(
+            "precision",
+            "Precision",
+            "higher",
+            "latents as detectors of their best-matching feature: mean precision over latents",
+        ),
+        Metric(
+            "recall",
+            "Recall",
+            "higher",
+            "latents as detectors of their best-matching feature: mean recall over latents",
+        ),
+        Metric(
+            "f1",
+            "F1",
+            "higher",
+            "latents as detectors of their best-matching feature: mean F1 over latents",
+        ),
+        Metric(
+            "accuracy",
+            "Accuracy",
+            "higher",
+            "latents as detectors of their best-matching feature: mean accuracy over latents",
+        ),
+        Metric(
+            "n_learned",
+            "Learned Features",
+            "higher",
+            "true features whose largest cosine with an atom is above eval.learned_threshold",
+        ),
+    )
+}
+
+HISTORY = (
+    "loss",
+    "recon_loss",
+    "mmcs",
+    "dead_neurons",
+    "dead_fraction",
+    "l0",
+    "l1",
+    "fvu",
+    "shrinkage",
+    "n_learned",
+)
+"""The metrics of a snapshot: all that need no assignment and no second dictionary. ``loss`` is what
+is trained, measured on the evaluation set."""

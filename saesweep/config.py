@@ -1,0 +1,275 @@
+"""A sweep's config: what each key means, what it may be, and what it is when left out."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from saesweep.axes import grid_model
+
+Scalar = bool | int | float | str
+"""What an axis of the grid may hold."""
+
+
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""What a sweep or a run may be called: a file name anywhere."""
+
+
+def _whole(given: Any) -> Any:
+    """YAML reads ``1e4`` as a float; where a whole number is wanted, that is one."""
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
+def _text_like(pattern: str, allowed: str) -> Any:
+    """The type of a text that matches ``pattern``; ``allowed`` says so in an error."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise PydanticCustomError("allowed", "should be {allowed}", {"allowed": allowed})
+        return text
+
+    return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", "pattern": pattern})]
+
+
+def _auto_or_count(given: Any) -> Any:
+    count = _whole(given)
+    if given == "auto" or (type(count) is int and count > 0):
+        return count
+    raise PydanticCustomError("allowed", "should be auto or a whole number above 0")
+
+
+Count = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=2**31)]
+Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, lt=2**63)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """Common rules: no unknown keys, no NaN, no text where a number belongs, nothing changes."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+
+class DataConfig(Section):
+    """Synthetic activations: sparse sums of known features (docs/numbers.md)."""
+
+    source: Literal["synthetic"] = "synthetic"
+    """Where activations come from."""
+    activation_dim: Count
+    """d: how many numbers an activation has."""
+    n_features: Count
+    """n: how many true features there are, as random unit directions in d dimensions."""
+    mean_active: Positive
+    """How many features are active in a sample, on average."""
+    decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The probability of feature i is proportional to decay**i; 1 makes all equally likely."""
+    rescale: bool = True
+    """Rescale the probabilities to `mean_active`. `false` keeps decay**i * mean_active / n."""
+    correlation: Literal["none", "batch", "sample"] = "none"
+    """`none`: features fire independently. `batch`: the features of one batch are likely
+    together. `sample`: features co-occur within a sample (Gaussian copula)."""
+    empty_samples: Literal["activate_one", "keep"] = "activate_one"
+    """A sample in which nothing fires gets one feature with coefficient 1, or stays empty."""
+    noise_std: NonNegative = 0.0
+    """Standard deviation of the noise that is added to each activation."""
+
+    def probabilities(self) -> Iterator[float]:
+        """p_i for each feature: how likely it fires in a sample, before empty samples are filled."""
+        n, log = self.n_features, math.log(self.decay)
+        total = n if log == 0 else math.expm1(n * log) / math.expm1(log)  # Σ decay**i, i < n
+        scale = self.mean_active / (total if self.rescale else self.n_features)
+        return (scale * self.decay**i for i in range(self.n_features))
+
+
+class ModelConfig(Section):
+    """The sparse autoencoder."""
+
+    variant: Literal["relu"] = "relu"
+    """latents = ReLU(x W_enc + b_enc), x_hat = latents W_dec, rows of W_dec of norm 1."""
+    decoder_bias: bool = False
+    """Learn b_dec: x_hat = latents W_dec + b_dec, and the encoder sees x - b_dec."""
+
+
+class TrainConfig(Section):
+    """How each cell is trained: Adam (betas 0.9, 0.999) on fresh batches."""
+
+    epochs: Count = 1000
+    """How many epochs."""
+    steps_per_epoch: Count = 1
+    """Optimiser steps in an epoch."""
+    batch_size: Count = 4096
+    """Samples in a batch. Every cell sees the same batches."""
+    lr: Positive = 1e-3
+    """Learning rate."""
+    loss: Literal["sum", "mean"] = "sum"
+    """`sum`: mean over samples of ‖x - x_hat‖² + l1 * ‖latents‖₁.
+    `mean`: mean over samples and dimensions of (x - x_hat)² + l1 * mean ‖latents‖₁ / dict_size."""
+
+
+class EvalConfig(Section):
+    """How cells are measured: one evaluation set a run, the same for every cell."""
+
+    n_samples: Count = 65_536
+    """Samples in the evaluation set."""
+    learned_threshold: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """A feature counts as learned when an atom's cosine with it is above this."""
+    baselines: list[Literal["pca", "ica", "kmeans", "random", "truth"]] = Field(
+        default=["pca", "ica", "kmeans", "random", "truth"]
+    )
+    """What the cells are compared with, on the same data and through the same metrics."""
+
+
+class JobsConfig(Section):
+    """Where and how cells are run."""
+
+    backend: Literal["local"] = "local"
+    """`local`: in this process."""
+    device: _text_like("auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N") = "auto"  # type: ignore[valid-type]
+    """`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda`, `cuda:1`."""
+    stack: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
+    """How many cells are trained stacked in one job; `auto`: as many as can share batches and
+    fit into 4 GiB."""
+    max_cells: Count = 10_000
+    """A grid with more cells than this is refused, as it is more likely a slip."""
+
+
+_GridModel = grid_model(
+    {
+        "l1": NonNegative,
+        "dict_ratio": Positive,
+        "dict_size": Count,
+        "seed": Seed,
+        **{
+            f"{section}.{name}": Annotated[
+                field.annotation,  # type: ignore[valid-type]
+                *field.metadata,
+                Field(description=field.description),
+            ]
+            for section, model in (("train", TrainConfig), ("model", ModelConfig))
+            for name, field in model.model_fields.items()
+        },
+    },
+    required={"l1"},
+)
+
+
+def _grid(given: Any) -> dict[str, list[Scalar]]:
+    """The grid's axes, written out, in the order in which they were given."""
+    axes = _GridModel.model_validate(given).model_dump(exclude_none=True)
+    if ("dict_ratio" in axes) == ("dict_size" in axes):
+        raise PydanticCustomError("grid", "should have one of dict_ratio and dict_size")
+    return {key: axes[key] for key in given if key in axes}
+
+
+def _refuse(title: str, problems: list[tuple[tuple[str | int, ...], str]]) -> None:
+    """Raise one error for each of ``problems``: where it is and what is wrong."""
+    if problems:
+        raise ValidationError.from_exception_data(
+            title,
+            [
+                InitErrorDetails(
+                    type=PydanticCustomError("cross", "{text}", {"text": text}), loc=loc, input=None
+                )
+                for loc, text in problems
+            ],
+        )
+
+
+class SweepConfig(Section):
+    """One sweep: the data, the grid of cells, and how they are trained and measured."""
+
+    name: _text_like(NAME, "letters, digits, '.', '_' and '-'") = "sweep"  # type: ignore[valid-type]
+    """What the sweep is called in figures and tables."""
+    seed: Seed = 0
+    """The seed of everything random in the run."""
+    data: DataConfig
+    """The activations."""
+    grid: Annotated[
+        dict[str, list[Any]],
+        BeforeValidator(_grid),
+        WithJsonSchema(_GridModel.model_json_schema()),
+    ]
+    """The axes. `l1` and one of `dict_ratio` (times n_features) and `dict_size`; also `seed` and any
+    key of `train` and `model`, as `train.lr`. An axis is a list, `{logspace: [a, b, n]}`,
+    `{linspace: [a, b, n]}` or `{pow2: [a, b]}`."""
+    model: ModelConfig = ModelConfig()
+    """The autoencoder."""
+    train: TrainConfig = TrainConfig()
+    """The training."""
+    snapshot_every: Count = 10
+    """Record metrics and atoms every so many epochs (and before the first and after the last)."""
+    eval: EvalConfig = EvalConfig()
+    """The evaluation."""
+    jobs: JobsConfig = JobsConfig()
+    """The execution."""
+
+    @field_validator("data")
+    @classmethod
+    def _data_fits(cls, data: DataConfig) -> DataConfig:
+        problems: list[tuple[tuple[str | int, ...], str]] = []
+        largest = next(data.probabilities())
+        if largest > 1:
+            text = (
+                f"feature 0 would fire with probability {largest:.4g}, over 1; "
+                f"the largest mean that fits is {data.mean_active / largest:.6g}"
+            )
+            problems.append((("mean_active",), text))
+        if data.correlation == "batch" and not data.rescale:
+            text = "with correlation: batch the probabilities are always rescaled; leave this out"
+            problems.append((("rescale",), text))
+        if data.correlation != "none" and data.n_features > 8192:
+            text = "a full correlation matrix allows at most 8192 features; use correlation: none"
+            problems.append((("n_features",), text))
+        _refuse("data", problems)
+        return data
+
+    @field_validator("grid")
+    @classmethod
+    def _ratios_fit(cls, grid: dict[str, list[Any]], info: ValidationInfo) -> dict[str, list[Any]]:
+        data = info.data.get("data")
+        if data is not None:  # else its own errors are reported
+            ratios = enumerate(grid.get("dict_ratio", []))
+            _refuse(
+                "grid",
+                [
+                    (
+                        ("dict_ratio", i),
+                        f"{ratio:g} times {data.n_features} features makes "
+                        f"{ratio * data.n_features:g} latents; it should be a whole number",
+                    )
+                    for i, ratio in ratios
+                    if not 1 <= ratio * data.n_features == round(ratio * data.n_features) <= 2**31
+                ],
+            )
+        return grid
+
+    @field_validator("jobs")
+    @classmethod
+    def _not_too_many(cls, jobs: JobsConfig, info: ValidationInfo) -> JobsConfig:
+        cells = math.prod(len(values) for values in info.data.get("grid", {}).values())
+        if cells > jobs.max_cells:
+            text = f"the grid has {cells:,} cells, more than max_cells: {jobs.max_cells:,}"
+            _refuse("jobs", [(("max_cells",), text)])
+        return jobs

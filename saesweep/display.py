@@ -1,0 +1,180 @@
+"""What a running sweep looks like: a live grid in a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from saesweep.grid import Cell, Job
+from saesweep.reporting import Reporter
+
+LINE_SECONDS = 5.0
+"""How often plain lines report progress."""
+
+
+class Clock:
+    """How much of the work of all jobs is done, and how long the rest will take."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.started = time.monotonic()
+        self.total = sum(_work(job) for job in jobs)
+        self.before = 0.0  # work of jobs that are over
+        self.job: Job | None = None
+        self.epoch = 0
+
+    def update(self, job: Job, epoch: int) -> None:
+        """``job`` has trained ``epoch`` epochs."""
+        if self.job is not None and job is not self.job:
+            self.before += _work(self.job)
+        self.job, self.epoch = job, epoch
+
+    @property
+    def share(self) -> float:
+        """Done work over all work."""
+        if self.job is None or not self.total:
+            return 0.0
+        return (self.before + _work(self.job) * self.epoch / self.job.cells[0].train.epochs) / self.total
+
+    def left(self) -> str:
+        """``1m 05s left``, or nothing while that is not known."""
+        share = self.share
+        if not 0.01 <= share < 1:
+            return ""
+        seconds = (time.monotonic() - self.started) * (1 / share - 1)
+        return f"{duration(seconds)} left"
+
+
+def _work(job: Job) -> float:
+    """What a job costs, in latents times samples."""
+    train = job.cells[0].train
+    samples = train.epochs * train.steps_per_epoch * train.batch_size
+    return float(samples * sum(cell.dict_size for cell in job.cells))
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them.
+
+    >>> duration(5), duration(65), duration(3700)
+    ('5s', '1m 05s', '1h 01m')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m {rest:02d}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02d}m"
+
+
+class PlainDisplay(Reporter):
+    """Lines for a pipe, a log or CI."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.clock = Clock([])
+        self.printed = time.monotonic()
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def planned(self, cells: list[Cell], states: Mapping[str, str], jobs: list[Job]) -> None:
+        self.clock = Clock(jobs)
+        todo = sum(len(job.cells) for job in jobs)
+        self._line(f"{len(cells)} cells, {todo} to train in {len(jobs)} job{'s' * (len(jobs) != 1)}")
+
+    def progress(self, job: Job, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
+        self.clock.update(job, epoch)
+        if time.monotonic() - self.printed < LINE_SECONDS or not rows:
+            return
+        self.printed = time.monotonic()
+        values = [row["mmcs"] for row in rows.values()]
+        self._line(
+            f"epoch {epoch}/{job.cells[0].train.epochs}  {self.clock.share:.0%}  "
+            f"mmcs {min(values):.3f} to {max(values):.3f}  {self.clock.left()}".rstrip()
+        )
+
+    def finished(self, cell: Cell, state: str, reason: str = "") -> None:
+        self._line(f"{cell.name}  {state}{': ' if reason else ''}{reason}")
+
+    def note(self, text: str) -> None:
+        self._line(text)
+
+
+class LiveDisplay(Reporter):
+    """The grid in a terminal, redrawn in place: each cell's MMCS so far, or what became of it.
+
+    Use it as a context manager.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.clock = Clock([])
+        self.cells: list[Cell] = []
+        self.shown: dict[str, Text] = {}
+        self.last_note = "starting"
+        self.job: Job | None = None
+        self.live = Live(
+            console=console, get_renderable=self._draw, refresh_per_second=4, transient=True
+        )
+
+    def __enter__(self) -> LiveDisplay:
+        self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.live.stop()
+
+    def planned(self, cells: list[Cell], states: Mapping[str, str], jobs: list[Job]) -> None:
+        self.clock = Clock(jobs)
+        self.shown = {name: _mark(state) for name, state in states.items()}
+        self.cells = cells
+
+    def progress(self, job: Job, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
+        self.clock.update(job, epoch)
+        self.last_note = f"epoch {epoch}/{job.cells[0].train.epochs}"
+        for name, row in rows.items():
+            self.shown[name] = Text(f"{row['mmcs']:.3f}", style="cyan")
+
+    def finished(self, cell: Cell, state: str, reason: str = "") -> None:
+        value = self.shown[cell.name].plain if state == "done" else state
+        self.shown[cell.name] = Text(value, style="bold green" if state == "done" else "red")
+        if reason:
+            self.live.console.print(f"{cell.name}: {reason}", markup=False, highlight=False)
+
+    def note(self, text: str) -> None:
+        self.last_note = text
+
+    def _draw(self) -> RenderableType:
+        bar = ProgressBar(total=1.0, completed=self.clock.share, width=30)
+        line = Table.grid(padding=(0, 2))
+        line.add_row(bar, f"{self.clock.share:.0%}", self.last_note, self.clock.left())
+        return Group(self._grid(), line) if self.cells else line
+
+    def _grid(self) -> RenderableType:
+        """Rows: dictionary sizes (and other axes); columns: L1; each cell its MMCS so far."""
+        penalties = list(dict.fromkeys(f"{cell.l1:.4g}" for cell in self.cells))
+        lines: dict[str, dict[str, Text]] = {}
+        for cell in self.cells:
+            head = " ".join([str(cell.dict_size), *(f"{k}={v}" for k, v in cell.extra.items())])
+            lines.setdefault(head, {})[f"{cell.l1:.4g}"] = self.shown[cell.name]
+        width = max(map(len, lines)) + sum(max(len(p), 7) + 2 for p in penalties)
+        if width > self.console.width or len(lines) > self.console.height - 4:
+            states = [text.plain for text in self.shown.values()]
+            waiting = states.count("·")
+            return Text(f"{len(states)} cells, {waiting} waiting (too many to show here)")
+        table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+        table.add_column("mmcs", style="bold", no_wrap=True)
+        for penalty in penalties:
+            table.add_column(penalty, justify="right", min_width=7, no_wrap=True)
+        for head, row in lines.items():
+            table.add_row(head, *(row.get(penalty, Text("")) for penalty in penalties))
+        return table
+
+
+def _mark(state: str) -> Text:
+    marks = {"done": Text("done", style="green"), "waiting": Text("·", style="dim")}
+    return marks.get(state, Text(state, style="red"))

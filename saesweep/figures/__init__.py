@@ -1,0 +1,1 @@
+"""What is looked at: data figures, heatmaps, curves and animations, drawn from what is on disk."""

@@ -1,0 +1,165 @@
+"""Files that appear whole or not at all, and readers that answer damage with one line."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from saesweep.errors import RunError, StorageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+"""Arrays by name."""
+Row = dict[str, Any]
+"""One line of a table by column name."""
+TEMPORARY = ".tmp-"
+"""How the names of files begin that are not finished."""
+
+
+def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` make a temporary file, flush it to disk, and move it to ``path``.
+
+    The temporary name has the same ending. Raises ``StorageError`` if the disk refuses; ``path`` is
+    then as it was before.
+    """
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        _flush(temporary, os.O_RDWR)
+        os.replace(temporary, path)
+        _flush(path.parent, os.O_RDONLY)  # else the new name itself may be lost with the power
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):  # the folder may be gone or read-only
+            temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write ``text`` in UTF-8."""
+    atomic_write(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def append_line(path: Path, line: str) -> None:
+    """Add ``line`` at the end of a log, in one write."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write ``data`` as JSON; numbers that are not finite become null, as JSON has none."""
+    write_text(path, to_json(data) + "\n")
+
+
+def to_json(data: Any) -> str:
+    """``data`` as JSON text; numbers that are not finite become null, as JSON has none.
+
+    >>> to_json({"mmcs": float("nan")})
+    '{\\n  "mmcs": null\\n}'
+    """
+    return json.dumps(_finite(data), indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Write ``rows`` as CSV with a header of ``columns``; what a row lacks is ``nan``."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows([row.get(column, math.nan) for column in columns] for row in rows)
+
+    atomic_write(path, write)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write ``tensors`` as safetensors."""
+    from safetensors.torch import save
+
+    content = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
+    atomic_write(path, lambda temporary: temporary.write_bytes(content))
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; ``RunError`` if there is none."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{path}: cannot be read: {_reason(error)}") from None
+    if not isinstance(data, dict):
+        raise RunError(f"{path}: damaged: not a mapping")
+    return data
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a CSV file, numbers as numbers; ``RunError`` if it cannot be read."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(f"{path}: cannot be read: {_reason(error)}") from None
+    if any(None in row or None in row.values() for row in rows):
+        raise RunError(f"{path}: damaged: a row is longer or shorter than the header")
+    return [{key: _number(text) for key, text in row.items()} for row in rows]
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays of a safetensors file; ``RunError`` if it cannot be read."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        return dict(load_file(path))
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise RunError(f"{path}: cannot be read: {_reason(error)}") from None
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _reason(error: Exception) -> str:
+    return (isinstance(error, OSError) and error.strerror) or str(error).splitlines()[0]

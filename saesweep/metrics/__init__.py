@@ -1,0 +1,1 @@
+"""How well a dictionary does: one definition of each number, used everywhere."""

@@ -1,0 +1,49 @@
+"""Baselines through the same metrics as the cells."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from saesweep.catalogue import METRICS
+from saesweep.data.synthetic import Batch
+from saesweep.dictionaries.baselines import Baseline
+from saesweep.metrics import recovery
+from saesweep.metrics.evaluate import match_metrics, reconstruction
+from saesweep.metrics.totals import EvaluationSet, Totals
+
+CHUNK = 4096
+"""Samples at a time."""
+
+
+def score(baseline: Baseline, batch: Batch, data: EvaluationSet, threshold: float) -> dict[str, float]:
+    """Every metric of ``baseline`` on ``batch``, the samples of ``data``.
+
+    Random atoms have no latents: what needs them is NaN. Their other metrics are means over draws.
+    """
+    C = recovery.cosines(data.features, baseline.atoms)
+    row = dict.fromkeys(METRICS, math.nan) | {
+        "true_l0": data.true_l0,
+        "mmcs": recovery.mmcs(C).mean().item(),
+        "n_learned": recovery.n_learned(C, threshold).double().mean().item(),
+        "mcc": sum(recovery.mcc(draw) for draw in C) / len(C),
+        "uniqueness": sum(recovery.uniqueness(draw) for draw in C) / len(C),
+    }
+    return row if baseline.encode is None else row | _with_latents(baseline, C[0], batch, data)
+
+
+def _with_latents(
+    baseline: Baseline, C: torch.Tensor, batch: Batch, data: EvaluationSet
+) -> dict[str, float]:
+    assert baseline.encode is not None
+    totals = Totals.zero(1, C.shape[1], data.x.device)
+    hits = torch.zeros(C.shape[1], dtype=torch.int64)
+    match = recovery.best_features(C)
+    for start in range(0, len(data), CHUNK):
+        place = slice(start, start + CHUNK)
+        latents, x_hat = baseline.encode(Batch(batch.x[place], batch.codes_true[place]))
+        hits += ((latents != 0) & data.fires[place][:, match]).sum(dim=0)
+        totals.add(data, start, latents[None], x_hat[None].clone())
+    sums = {name: value.item() for name, value in reconstruction(totals, data).items()}
+    return sums | match_metrics(C, data, hits, totals.fires[0])

@@ -1,0 +1,82 @@
+"""Sums over the evaluation set, from which every metric of latents and reconstructions follows.
+
+One pass in chunks: nothing of the size [samples, dict_size] is ever held whole.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from saesweep.data.synthetic import Batch
+
+SHORTEST = 1e-6
+"""Samples with a norm up to this say nothing about shrinkage."""
+
+
+class EvaluationSet:
+    """The samples every cell is measured on, with what depends on them alone."""
+
+    def __init__(self, batch: Batch, features: Tensor) -> None:
+        self.x = batch.x
+        """[samples, d_in]"""
+        self.fires = batch.codes_true > 0
+        """[samples, n_features] which feature fires in which sample"""
+        self.features = features.to(batch.x.device)
+        """[n_features, d_in] unit rows"""
+        x = self.x.double()
+        self.variance = (x - x.mean(dim=0)).square().sum()
+        """Σ(x - mean x)²"""
+        self.feature_counts = self.fires.sum(dim=0)
+        """[n_features] in how many samples each feature fires"""
+        norms = torch.linalg.vector_norm(self.x, dim=1)
+        self.inverse_norms = torch.where(norms > SHORTEST, 1 / norms, 0)
+        """[samples] 1/‖x‖, and 0 where ‖x‖ is too short to count"""
+        self.counted = (norms > SHORTEST).sum()
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def true_l0(self) -> float:
+        """Mean count of active features per sample."""
+        return self.feature_counts.sum().item() / len(self)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over an evaluation set for dictionaries with a leading cell axis, in float64."""
+
+    squared_error: Tensor
+    """[cells] Σ(x - x_hat)²"""
+    latent_sum: Tensor
+    """[cells] Σ‖latents‖₁"""
+    norm_ratios: Tensor
+    """[cells] Σ‖x_hat‖/‖x‖"""
+    fires: Tensor
+    """[cells, dict_size] in how many samples each latent is non-zero"""
+
+    @classmethod
+    def zero(cls, cells: int, dict_size: int, device: torch.device) -> Totals:
+        """All sums at zero."""
+        zeros = torch.zeros(3, cells, dtype=torch.float64, device=device)
+        return cls(*zeros, fires=torch.zeros(cells, dict_size, dtype=torch.int64, device=device))
+
+    def add(self, data: EvaluationSet, start: int, latents: Tensor, x_hat: Tensor) -> None:
+        """Count the samples from ``start`` on.
+
+        ``latents`` [cells, samples, dict_size] and ``x_hat`` [cells, samples, d_in]; both are
+        overwritten.
+        """
+        place = slice(start, start + latents.shape[1])
+        self.norm_ratios.add_(torch.linalg.vector_norm(x_hat, dim=-1) @ data.inverse_norms[place])
+        residual = x_hat.sub_(data.x[place])
+        self.squared_error.add_(torch.linalg.vector_norm(residual, dim=(1, 2)).double().square())
+        # Sums over samples are products with ones: five times as fast on a CPU as sums of booleans.
+        # Counts stay exact, as a chunk has far fewer samples than the 2^24 that float32 counts.
+        ones = latents.new_ones(len(latents), 1, latents.shape[1])
+        signs = latents.sign()
+        self.latent_sum.add_((ones @ latents.mul_(signs)).sum(dim=(1, 2)))
+        self.fires.add_((ones @ signs.abs_()).squeeze(1).long())

@@ -1,0 +1,26 @@
+"""What a sweep tells whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from saesweep.grid import Cell, Job
+
+
+class Reporter:
+    """Hears of everything that happens in a sweep, and by itself says nothing.
+
+    A display overrides what it shows.
+    """
+
+    def planned(self, cells: list[Cell], states: Mapping[str, str], jobs: list[Job]) -> None:
+        """The sweep starts: its cells, the state of each by name, and the jobs to do."""
+
+    def progress(self, job: Job, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
+        """A job took a snapshot after ``epoch``: metrics by cell name."""
+
+    def finished(self, cell: Cell, state: str, reason: str = "") -> None:
+        """A cell is ``done`` or ``failed``."""
+
+    def note(self, text: str) -> None:
+        """Something else worth a line."""

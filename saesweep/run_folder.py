@@ -1,0 +1,272 @@
+"""A run on disk: every path and record under ``outputs/<run>``."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import json
+import math
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from saesweep import config_file, files
+from saesweep.catalogue import METRICS
+from saesweep.cell_folder import CellFolder
+from saesweep.config import NAME, SweepConfig
+from saesweep.errors import ConfigError, RunError, StorageError, UsageError
+from saesweep.files import Arrays, Row
+from saesweep.grid import Cell, expand
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from saesweep.dictionaries.sae import SAE
+
+
+class Run:
+    """A run folder. ``Run("outputs/run1")`` opens one that exists; `Run.create` makes one.
+
+    Raises ``RunError`` where a folder is not a run or a record of it cannot be read, and
+    ``StorageError`` where the disk refuses a write.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        config = self.path / "config.yaml"
+        if not self.path.is_dir():
+            raise RunError(f"{self.path}: there is no such run")
+        if not config.is_file():
+            raise RunError(
+                f"{self.path}: not a run, or one that was stopped before it began: "
+                "it has no config.yaml"
+            )
+        try:
+            self.config: SweepConfig = config_file.load_config(config)
+        except ConfigError as error:
+            raise RunError(f"{error}\n{self.path}: its config was damaged or edited") from None
+        self.cells: list[Cell] = expand(self.config)
+
+    @classmethod
+    def create(cls, config: SweepConfig, out: str | Path = "outputs", name: str | None = None) -> Run:
+        """Make the folder ``out/name`` for ``config``, without a name the first free ``out/runN``."""
+        try:
+            Path(out).mkdir(parents=True, exist_ok=True)
+            path = _claim(Path(out), name)
+        except FileExistsError as error:
+            raise RunError(
+                f"{error.filename}: exists already; choose another --name, or continue it with "
+                f"`saesweep resume {error.filename}`"
+            ) from None
+        except OSError as error:
+            raise StorageError(f"{error.filename}: cannot be made: {error.strerror}") from None
+        try:
+            files.write_text(path / "config.yaml", config_file.dump_config(config))
+        except StorageError:
+            shutil.rmtree(path, ignore_errors=True)
+            raise
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.path.resolve().name
+
+    @property
+    def figures_dir(self) -> Path:
+        """Where its still figures are."""
+        return self.path / "figures"
+
+    @property
+    def gifs_dir(self) -> Path:
+        """Where its animations are."""
+        return self.path / "gifs"
+
+    @property
+    def metrics_dir(self) -> Path:
+        """Where its tables are."""
+        return self.path / "metrics"
+
+    # Cells
+
+    def cell(self, name: str) -> Cell:
+        """The cell called ``name``."""
+        if name not in self._by_name:
+            some = ", ".join(list(self._by_name)[:4])
+            raise RunError(f"{self.path}: no cell {name!r}; its {len(self.cells)} cells: {some}, …")
+        return self._by_name[name]
+
+    def matching(self, patterns: Sequence[str]) -> list[Cell]:
+        """The cells whose names match one of ``patterns``, as ``l1=0.1_*``, in grid order."""
+        for pattern in patterns:
+            if not fnmatch.filter(self._by_name, pattern):
+                self.cell(pattern)  # says which there are
+        return [
+            cell for cell in self.cells if any(fnmatch.fnmatch(cell.name, p) for p in patterns)
+        ]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Cell]:
+        return {cell.name: cell for cell in self.cells}
+
+    def folder(self, cell: Cell | str) -> CellFolder:
+        """The records of a cell."""
+        cell = self.cell(cell) if isinstance(cell, str) else cell
+        return CellFolder(self.path / "cells" / cell.name, cell)
+
+    def history(self, cell: Cell | str) -> Arrays:
+        """The columns of a cell's ``history.csv``, [snapshots] each."""
+        return self.folder(cell).history()
+
+    def snapshots(self, cell: Cell | str) -> Arrays:
+        """A cell's dictionary over time (see `metrics.tracking.Track.tensors`)."""
+        return self.folder(cell).snapshots()
+
+    def sae(self, cell: Cell | str) -> SAE:
+        """The trained autoencoder of a cell, on the CPU."""
+        import torch
+
+        from saesweep.dictionaries.sae import SAE
+
+        path = self.folder(cell).path / "sae.safetensors"
+        try:
+            return SAE(**{name: torch.from_numpy(a) for name, a in files.read_arrays(path).items()})
+        except TypeError:
+            raise RunError(f"{path}: damaged: not the weights of an autoencoder") from None
+
+    # Tables
+
+    def metrics(self) -> list[Row]:
+        """One row a cell: name, hyperparameters, state, and every metric (NaN until it is known).
+
+        ``pandas.DataFrame(run.metrics())`` makes a table of it.
+        """
+        across = self._across_cells()
+        return [self._row(cell, across.get(cell.name, {})) for cell in self.cells]
+
+    def _row(self, cell: Cell, across: Row) -> Row:
+        folder = self.folder(cell)
+        state = folder.state()
+        known = {**folder.result()["metrics"], **across} if state == "done" else {}
+        values = {key: known.get(key, math.nan) for key in METRICS}
+        return {**self.describe(cell), "state": state, **values}
+
+    def describe(self, cell: Cell) -> Row:
+        """The columns that say which cell a row is about."""
+        return {
+            "cell": cell.name,
+            "l1_penalty": cell.l1,
+            "dict_size": cell.dict_size,
+            "dict_ratio": cell.dict_size / self.config.data.n_features,
+            **cell.extra,
+            "loss": cell.train.loss,
+        }
+
+    def _across_cells(self) -> dict[str, Row]:
+        """The metrics that compare cells, as `metrics.collect` left them in ``metrics.csv``."""
+        path = self.metrics_dir / "metrics.csv"
+        keys = ("mmcs_larger", "mmcs_next_larger")
+        with contextlib.suppress(RunError, LookupError):  # missing or damaged: made again by collect
+            return {row["cell"]: {key: row[key] for key in keys} for row in files.read_rows(path)}
+        return {}
+
+    def baselines(self) -> list[Row]:
+        """The rows of ``metrics/baselines.csv``; none if it is not there."""
+        path = self.metrics_dir / "baselines.csv"
+        return files.read_rows(path) if path.exists() else []
+
+    # The truth
+
+    def ground_truth(self) -> Arrays:
+        """The arrays of ``data/ground_truth.safetensors`` (see `data.ground_truth`)."""
+        return files.read_arrays(self.path / "data" / "ground_truth.safetensors")
+
+    def features(self) -> Tensor:
+        """The true features [n_features, d_in], unit rows."""
+        import torch
+
+        return torch.from_numpy(self.ground_truth()["features"])
+
+    # Events
+
+    def record(self, event: str, **facts: Any) -> None:
+        """Append an event to ``events.jsonl``."""
+        entry = {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **facts}
+        files.append_line(self.path / "events.jsonl", json.dumps(entry))
+
+    def events(self) -> list[Row]:
+        """What happened, oldest first. Lines that are torn or damaged are left out."""
+        events = []
+        with contextlib.suppress(OSError):
+            text = (self.path / "events.jsonl").read_text(encoding="utf-8", errors="replace")
+            for line in text.splitlines():
+                with contextlib.suppress(ValueError):
+                    events.append(json.loads(line))
+        return [event for event in events if isinstance(event, dict)]
+
+    @contextlib.contextmanager
+    def lock(self, timeout: float = 1) -> Iterator[None]:
+        """Hold the run while it is written; ``RunError`` if another process does.
+
+        ``timeout`` is in seconds: one is enough to let a ``status`` pass.
+        """
+        from filelock import FileLock, Timeout
+
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=timeout)
+        except Timeout:
+            starts = [event for event in self.events() if event.get("event") == "start"]
+            holder = starts[-1] if starts else {}
+            raise RunError(
+                f"{self.path}: in use by process {holder.get('pid', '?')} on "
+                f"{holder.get('host', '?')}; wait for it, or stop it"
+            ) from None
+        except OSError as error:
+            raise StorageError(f"{self.path}: cannot be locked: {error.strerror}") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def is_locked(self) -> bool:
+        """Whether some process is writing the run now."""
+        try:
+            with self.lock(timeout=0):
+                return False
+        except RunError:
+            return True
+        except StorageError:  # a read-only folder: nobody writes it from here
+            return False
+
+    def sweep_up(self) -> None:
+        """Remove the unfinished files that a killed process left. Only under the lock."""
+        for path in self.path.rglob(f"{files.TEMPORARY}*"):
+            path.unlink(missing_ok=True)
+
+
+def this_process() -> Row:
+    """Which process this is: for the start event, by which the holder of a lock is known."""
+    return {"pid": os.getpid(), "host": socket.gethostname()}
+
+
+def _claim(out: Path, name: str | None) -> Path:
+    """Make a folder that was not there before, so that no two runs share one."""
+    if name is not None:
+        if not re.fullmatch(NAME, name):
+            raise UsageError(f"--name {name}: should be letters, digits, '.', '_' and '-'")
+        (out / name).mkdir()
+        return out / name
+    number = 1
+    while True:
+        try:
+            (out / f"run{number}").mkdir()
+            return out / f"run{number}"
+        except FileExistsError:
+            number += 1

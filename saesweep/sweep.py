@@ -1,0 +1,116 @@
+"""A sweep from config to tables and figures: the whole story on one page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from saesweep import provenance
+from saesweep.config import SweepConfig
+from saesweep.data.ground_truth import ground_truth
+from saesweep.data.synthetic import Batch, SyntheticSource
+from saesweep.dictionaries.baselines import baselines
+from saesweep.errors import UsageError
+from saesweep.figures.data import draw_data
+from saesweep.figures.stills import draw_stills
+from saesweep.files import Row, write_rows, write_tensors
+from saesweep.grid import plan
+from saesweep.jobs.local import run_jobs
+from saesweep.metrics.baselines import score
+from saesweep.metrics.collect import collect
+from saesweep.metrics.totals import EvaluationSet
+from saesweep.reporting import Reporter
+from saesweep.run_folder import Run, this_process
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a sweep came to."""
+
+    run: Run
+    rows: list[Row]
+    """One a cell, as `Run.metrics`."""
+
+    @property
+    def done(self) -> bool:
+        """Whether every cell is."""
+        return all(row["state"] == "done" for row in self.rows)
+
+
+def run_sweep(
+    run: Run,
+    reporter: Reporter | None = None,
+    *,
+    device: str | None = None,
+    retry_failed: bool = False,
+    fail_fast: bool = False,
+) -> Summary:
+    """Train every cell of ``run`` that was not trained yet, then write its tables and figures.
+
+    Cells that are done are not touched; failed and damaged ones only with ``retry_failed``.
+    ``device`` overrides `jobs.device`.
+    """
+    reporter = reporter or Reporter()
+    config = run.config
+    device = choose_device(device or config.jobs.device)
+    with run.lock():
+        run.sweep_up()
+        run.record("start", **this_process())
+        provenance.write(run, device)
+
+        source = SyntheticSource(config.data, config.seed, device)
+        evaluation = source.evaluation_set(config.eval.n_samples)
+        write_tensors(run.path / "data" / "ground_truth.safetensors", ground_truth(source, evaluation))
+        data = EvaluationSet(evaluation, source.features)
+
+        states = {cell.name: run.folder(cell).state() for cell in run.cells}
+        wanted = {"waiting", "failed", "damaged"} if retry_failed else {"waiting"}
+        jobs = plan(config, [cell for cell in run.cells if states[cell.name] in wanted])
+        reporter.planned(run.cells, states, jobs)
+        run_jobs(run, jobs, source, data, reporter, fail_fast=fail_fast)
+
+        write_baselines(run, evaluation, data, reporter)
+        rows = collect(run)
+        reporter.note("figures")
+        draw_stills(run)
+        run.record("end", done=sum(row["state"] == "done" for row in rows), cells=len(rows))
+    return Summary(run, rows)
+
+
+def choose_device(wanted: str) -> str:
+    """The torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``UsageError`` if it is not there."""
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted.startswith("cuda"):
+        index = int(wanted.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            raise UsageError(f"device {wanted}: this machine has {torch.cuda.device_count()} for CUDA")
+    return wanted
+
+
+def write_baselines(run: Run, batch: Batch, data: EvaluationSet, reporter: Reporter) -> None:
+    """Write ``metrics/baselines.csv``, unless it is there from before."""
+    path = run.metrics_dir / "baselines.csv"
+    names = run.config.eval.baselines
+    if path.exists() or not names:
+        return
+    reporter.note(f"baselines: {', '.join(names)}")
+    batch = Batch(batch.x.cpu(), batch.codes_true.cpu())
+    data = EvaluationSet(batch, data.features.cpu())
+    sizes = sorted({cell.dict_size for cell in run.cells})
+    rows = [
+        {"baseline": baseline.name, "dict_size": baseline.atoms.shape[1]}
+        | score(baseline, batch, data, run.config.eval.learned_threshold)
+        for baseline in baselines(names, batch, data.features, sizes, run.config.seed)
+    ]
+    write_rows(path, rows, list(rows[0]))
+
+
+
+def draw_data_of(config: SweepConfig, folder: Path) -> list[Path]:
+    """Draw the data figures of ``config`` into ``folder``, without a run."""
+    source = SyntheticSource(config.data, config.seed)
+    truth = ground_truth(source, source.evaluation_set(config.eval.n_samples))
+    return draw_data({name: tensor.numpy() for name, tensor in truth.items()}, config, folder)
