@@ -1,3 +1,95 @@
-"""saesweep: train grids of sparse autoencoders and see what each one learned."""
+"""saesweep: train grids of sparse autoencoders and see what each one learned.
+
+>>> import saesweep
+>>> config = saesweep.parse_config('''
+... data: {activation_dim: 3, n_features: 6, mean_active: 1}
+... grid: {l1: [0.01, 0.1], dict_ratio: [4]}
+... train: {epochs: 20, batch_size: 256}
+... ''')
+>>> run = saesweep.run(config, out=tmp_path)
+>>> [row["state"] for row in run.metrics()]
+['done', 'done']
+>>> run.sae("l1=0.1_dict=24").W_dec.shape
+torch.Size([24, 3])
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from saesweep.config import SweepConfig
+    from saesweep.config_file import load_config, parse_config
+    from saesweep.dictionaries.sae import SAE
+    from saesweep.errors import ConfigError, RunError, SaesweepError
+    from saesweep.grid import Cell
+    from saesweep.reporting import Reporter
+    from saesweep.run_folder import Run
+
+_HOMES = {
+    "Cell": "saesweep.grid",
+    "ConfigError": "saesweep.errors",
+    "Reporter": "saesweep.reporting",
+    "Run": "saesweep.run_folder",
+    "RunError": "saesweep.errors",
+    "SAE": "saesweep.dictionaries.sae",
+    "SaesweepError": "saesweep.errors",
+    "SweepConfig": "saesweep.config",
+    "load_config": "saesweep.config_file",
+    "parse_config": "saesweep.config_file",
+}
+
+__all__ = [
+    "SAE",
+    "Cell",
+    "ConfigError",
+    "Reporter",
+    "Run",
+    "RunError",
+    "SaesweepError",
+    "SweepConfig",
+    "load_config",
+    "parse_config",
+    "resume",
+    "run",
+]
+
+
+def run(
+    config: SweepConfig | str | Path,
+    *,
+    out: str | Path = "outputs",
+    name: str | None = None,
+    reporter: Reporter | None = None,
+) -> Run:
+    """Train the grid of ``config`` (a config, or the path of one) and return its run.
+
+    Does what ``saesweep run`` does. A cell that fails does not raise: see the ``state`` column of
+    ``Run.metrics()``. Raises ``ConfigError`` for a wrong config, ``RunError`` where ``out/name``
+    exists, ``StorageError`` where the disk refuses.
+    """
+    from saesweep.config_file import load_config
+    from saesweep.run_folder import Run
+    from saesweep.sweep import run_sweep
+
+    loaded = load_config(config) if isinstance(config, str | Path) else config
+    return run_sweep(Run.create(loaded, out, name), reporter).run
+
+
+def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
+    """Continue the run at ``path`` with the cells that are not done, as ``saesweep resume`` does."""
+    from saesweep.run_folder import Run
+    from saesweep.sweep import run_sweep
+
+    return run_sweep(Run(path), reporter).run
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use: `saesweep --help` should not wait for torch.
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'saesweep' has no attribute {name!r}")

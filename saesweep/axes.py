@@ -23,7 +23,10 @@ MAX_VALUES = 10_000
 def _ends_and_count(name: str, given: Any) -> tuple[float, float, int]:
     match given:
         case [int() | float() as first, int() | float() as last, int() as count] if (
-            2 <= count <= MAX_VALUES and math.isfinite(first) and math.isfinite(last)
+            not any(isinstance(value, bool) for value in given)
+            and 2 <= count <= MAX_VALUES
+            and math.isfinite(first)
+            and math.isfinite(last)
         ):
             return float(first), float(last), count
     raise PydanticCustomError(
@@ -44,8 +47,8 @@ def logspace(given: Any) -> list[float]:
     first, last, count = _ends_and_count("logspace", given)
     if first <= 0 or last <= 0:
         raise PydanticCustomError("axis", "logspace needs ends above 0")
-    step = math.log(last / first) / (count - 1)
-    inner = [float(f"{first * math.exp(step * i):.10g}") for i in range(1, count - 1)]
+    low, step = math.log(first), (math.log(last) - math.log(first)) / (count - 1)
+    inner = [float(f"{math.exp(low + step * i):.10g}") for i in range(1, count - 1)]
     return [first, *inner, last]
 
 
@@ -67,7 +70,9 @@ def pow2(given: Any) -> list[float]:
     [0.25, 0.5, 1.0, 2.0]
     """
     match given:
-        case [int() as low, int() as high] if -60 <= low <= high <= 60:
+        case [int() as low, int() as high] if (
+            not any(isinstance(value, bool) for value in given) and -60 <= low <= high <= 60
+        ):
             return [2.0**exponent for exponent in range(low, high + 1)]
     raise PydanticCustomError("axis", "pow2 takes [a, b], whole numbers with -60 ≤ a ≤ b ≤ 60")
 
@@ -85,15 +90,19 @@ def _write_out(given: Any) -> Any:
     if len(given) == 1 and (name := next(iter(given))) in SPACINGS:
         return SPACINGS[name](given[name])
     raise PydanticCustomError(
-        "axis", "should be a list of values, one value, or one of {names}: […]",
+        "axis",
+        "should be a list of values, one value, or one of {names}: […]",
         {"names": ", ".join(SPACINGS)},
     )
 
 
-def _distinct(values: list[Any]) -> list[Any]:
-    for i, value in enumerate(values):
-        if value in values[:i]:
+def distinct(values: list[Any]) -> list[Any]:
+    """``values``, if none of them is repeated."""
+    seen = set()
+    for value in values:
+        if value in seen:
             raise PydanticCustomError("axis", "the value {value} is repeated", {"value": value})
+        seen.add(value)
     return values
 
 
@@ -116,8 +125,11 @@ def axis_of(kind: Any) -> Any:
         list[kind],
         Field(min_length=1, max_length=MAX_VALUES),
         BeforeValidator(_write_out, json_schema_input_type=kind | list[kind] | _Spacing),
-        AfterValidator(_distinct),
+        AfterValidator(distinct),
     ]
+
+
+_RULES = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def grid_model(kinds: dict[str, Any], required: set[str]) -> type[BaseModel]:
@@ -126,4 +138,4 @@ def grid_model(kinds: dict[str, Any], required: set[str]) -> type[BaseModel]:
         key: (axis_of(kind), ...) if key in required else (axis_of(kind) | None, None)
         for key, kind in kinds.items()
     }
-    return create_model("Grid", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+    return create_model("Grid", __config__=_RULES, **fields)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from saesweep import __version__, files
-from saesweep.errors import RunError
+from saesweep.errors import RunError, StorageError
 from saesweep.files import Arrays, Row
 from saesweep.grid import Cell
 
@@ -47,23 +46,27 @@ class CellFolder:
             return set(hashes) == set(HASHED) and all(
                 files.sha256(self.path / name) == digest for name, digest in hashes.items()
             )
-        except (RunError, OSError, LookupError, TypeError):
+        except (RunError, OSError, LookupError, TypeError, AttributeError):
             return False
 
     def result(self) -> Row:
-        """What ``result.json`` says: its ``metrics`` by key (NaN where undefined), ``seconds``, …"""
+        """What ``result.json`` says: ``metrics`` by key (NaN where undefined), ``seconds``, …"""
         result = files.read_json(self.path / RESULT)
         try:
             metrics = result["metrics"].items()
             result["metrics"] = {k: math.nan if v is None else float(v) for k, v in metrics}
-        except (LookupError, TypeError, ValueError, AttributeError):
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
             raise RunError(f"{self.path / RESULT}: damaged: it has no metrics") from None
         return result
 
     def history(self) -> Arrays:
         """The columns of ``history.csv``, [snapshots] each."""
-        rows = files.read_rows(self.path / "history.csv")
-        return {name: np.array([float(row[name]) for row in rows]) for name in (rows or [{}])[0]}
+        path = self.path / "history.csv"
+        rows = files.read_rows(path)
+        try:
+            return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+        except (IndexError, ValueError, OverflowError):
+            raise RunError(f"{path}: damaged: not rows of numbers") from None
 
     def snapshots(self) -> Arrays:
         """The arrays of ``snapshots.safetensors`` (see `metrics.tracking.Track.tensors`)."""
@@ -79,20 +82,32 @@ class CellFolder:
 
     def error(self) -> str:
         """Why the cell failed, in a line; empty if it did not."""
-        path = self.path / "error.txt"
-        return path.read_text(encoding="utf-8").partition("\n")[0] if path.exists() else ""
+        try:
+            text = (self.path / "error.txt").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+        return text.partition("\n")[0]
 
     def begin(self, note: str) -> None:
         """Set out to train the cell: what an earlier attempt left moves aside."""
+        try:
+            self._move_aside()
+        except OSError as error:
+            reason = error.strerror or error
+            raise StorageError(f"{self.path}: cannot be moved aside: {reason}") from error
+        files.write_json(self.path / "cell.json", self.cell.describe())
+        self.log(note)
+
+    def _move_aside(self) -> None:
         leftovers = [path for path in self.path.glob("*") if path.is_file()]
         if any(path.name in (RESULT, "error.txt") for path in leftovers):
-            aside = self.path / "earlier" / time.strftime(f"%Y%m%d-%H%M%S-{os.getpid()}")
-            aside.mkdir(parents=True, exist_ok=True)
+            earlier = self.path / "earlier"
+            number = 1 + len(list(earlier.glob("*")))  # two attempts may fall into one second
+            aside = earlier / time.strftime(f"%Y%m%d-%H%M%S-{number}")
+            aside.mkdir(parents=True)
             # The marker goes first: a kill between two moves must not leave a cell that looks done.
             for path in sorted(leftovers, key=lambda path: path.name != RESULT):
                 path.rename(aside / path.name)
-        files.write_json(self.path / "cell.json", self.cell.describe())
-        self.log(note)
 
     def log(self, text: str) -> None:
         """Add a line to ``log.txt``, with the time."""

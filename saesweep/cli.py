@@ -33,10 +33,13 @@ ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="A YAML file:
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, as outputs/run1.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, as train.lr=1e-3. Repeatable."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a key, as train.lr=1e-3. Repeatable."
+    ),
 ]
 Device = Annotated[
-    str | None, typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", show_default=False)
+    str | None,
+    typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", show_default=False),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -46,7 +49,9 @@ FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first c
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
 ) -> None:
     if version:
         from saesweep import __version__
@@ -59,7 +64,9 @@ def _options(
 def run(
     config: ConfigPath,
     overrides: Overrides = None,
-    name: Annotated[str | None, typer.Option(help="The run's folder; else the first free runN.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The run's folder; else the first free runN.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("outputs"),
     device: Device = None,
     backend: Annotated[str | None, typer.Option(help="Where jobs run: local.")] = None,
@@ -99,9 +106,7 @@ def resume(
     """Continue RUN with the cells that are not done. Finished cells are never touched."""
     from saesweep.run_folder import Run
 
-    _train(
-        Run(path), quiet, as_json, device=device, retry_failed=retry_failed, fail_fast=fail_fast
-    )
+    _train(Run(path), quiet, as_json, device=device, retry_failed=retry_failed, fail_fast=fail_fast)
 
 
 @app.command()
@@ -177,7 +182,8 @@ def plot(path: RunPath, quiet: Quiet = False, as_json: Json = False) -> None:
 def gif(
     path: RunPath,
     cells: Annotated[
-        list[str] | None, typer.Argument(metavar="[CELL]...", help="Cells, or patterns as 'l1=0.1*'.")
+        list[str] | None,
+        typer.Argument(metavar="[CELL]...", help="Cells, or patterns as 'l1=0.1*'."),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="gif, mp4 or webp.")] = "gif",
     fps: Annotated[float, typer.Option(min=1, max=50, help="Frames a second.")] = 12,
@@ -251,7 +257,10 @@ def _complain(error: Exception) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     name = type(error).__name__
-    print(f"error: {name}: {error}\nThis is a fault in saesweep: --debug shows where.", file=sys.stderr)
+    print(
+        f"error: {name}: {error}\nThis is a fault in saesweep: --debug shows where.",
+        file=sys.stderr,
+    )
     sys.exit(1)
 
 

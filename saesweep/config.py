@@ -13,14 +13,14 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     WithJsonSchema,
     field_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import PydanticCustomError
 
-from saesweep.axes import grid_model
+from saesweep.axes import distinct, grid_model
+from saesweep.misfits import MOST, Misfit, largest_mean, refuse, size_misfits
 
 Scalar = bool | int | float | str
 """What an axis of the grid may hold."""
@@ -28,6 +28,7 @@ Scalar = bool | int | float | str
 
 NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What a sweep or a run may be called: a file name anywhere."""
+NAME_RULE = "up to 100 letters, digits, '.', '_' and '-', the first a letter or a digit"
 
 
 def _whole(given: Any) -> Any:
@@ -43,7 +44,9 @@ def _text_like(pattern: str, allowed: str) -> Any:
             raise PydanticCustomError("allowed", "should be {allowed}", {"allowed": allowed})
         return text
 
-    return Annotated[str, AfterValidator(check), WithJsonSchema({"type": "string", "pattern": pattern})]
+    return Annotated[
+        str, AfterValidator(check), WithJsonSchema({"type": "string", "pattern": pattern})
+    ]
 
 
 def _auto_or_count(given: Any) -> Any:
@@ -53,7 +56,7 @@ def _auto_or_count(given: Any) -> Any:
     raise PydanticCustomError("allowed", "should be auto or a whole number above 0")
 
 
-Count = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=2**31)]
+Count = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=MOST)]
 Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -96,11 +99,32 @@ class DataConfig(Section):
     """Standard deviation of the noise that is added to each activation."""
 
     def probabilities(self) -> Iterator[float]:
-        """p_i for each feature: how likely it fires in a sample, before empty samples are filled."""
+        """p_i for each feature: how likely it fires in a sample, empty ones not yet filled."""
         n, log = self.n_features, math.log(self.decay)
         total = n if log == 0 else math.expm1(n * log) / math.expm1(log)  # Σ decay**i, i < n
         scale = self.mean_active / (total if self.rescale else self.n_features)
         return (scale * self.decay**i for i in range(self.n_features))
+
+    def misfits(self) -> Iterator[Misfit]:
+        """What does not go together."""
+        largest = next(self.probabilities())
+        if largest > 1:
+            text = (
+                f"with {self.mean_active:g} feature 0 would fire with probability {largest:.4g}, "
+                f"over 1; "
+                f"the largest mean that fits is {largest_mean(self.mean_active / largest)}"
+            )
+            yield Misfit(
+                ("mean_active",),
+                text,
+                ("data.mean_active", "data.n_features", "data.decay", "data.rescale"),
+            )
+        if self.correlation == "batch" and not self.rescale:
+            text = "with correlation: batch the probabilities are always rescaled; leave this out"
+            yield Misfit(("rescale",), text, ("data.correlation", "data.rescale"))
+        if self.correlation != "none" and self.n_features > 8192:
+            text = "a full correlation matrix allows at most 8192 features; use correlation: none"
+            yield Misfit(("n_features",), text, ("data.correlation", "data.n_features"))
 
 
 class ModelConfig(Section):
@@ -135,9 +159,9 @@ class EvalConfig(Section):
     """Samples in the evaluation set."""
     learned_threshold: Annotated[float, Field(gt=0, le=1)] = 0.9
     """A feature counts as learned when an atom's cosine with it is above this."""
-    baselines: list[Literal["pca", "ica", "kmeans", "random", "truth"]] = Field(
-        default=["pca", "ica", "kmeans", "random", "truth"]
-    )
+    baselines: Annotated[
+        list[Literal["pca", "ica", "kmeans", "random", "truth"]], AfterValidator(distinct)
+    ] = Field(default=["pca", "ica", "kmeans", "random", "truth"])
     """What the cells are compared with, on the same data and through the same metrics."""
 
 
@@ -163,7 +187,7 @@ _GridModel = grid_model(
         "seed": Seed,
         **{
             f"{section}.{name}": Annotated[
-                field.annotation,  # type: ignore[valid-type]
+                field.annotation,
                 *field.metadata,
                 Field(description=field.description),
             ]
@@ -178,29 +202,13 @@ _GridModel = grid_model(
 def _grid(given: Any) -> dict[str, list[Scalar]]:
     """The grid's axes, written out, in the order in which they were given."""
     axes = _GridModel.model_validate(given).model_dump(exclude_none=True)
-    if ("dict_ratio" in axes) == ("dict_size" in axes):
-        raise PydanticCustomError("grid", "should have one of dict_ratio and dict_size")
     return {key: axes[key] for key in given if key in axes}
-
-
-def _refuse(title: str, problems: list[tuple[tuple[str | int, ...], str]]) -> None:
-    """Raise one error for each of ``problems``: where it is and what is wrong."""
-    if problems:
-        raise ValidationError.from_exception_data(
-            title,
-            [
-                InitErrorDetails(
-                    type=PydanticCustomError("cross", "{text}", {"text": text}), loc=loc, input=None
-                )
-                for loc, text in problems
-            ],
-        )
 
 
 class SweepConfig(Section):
     """One sweep: the data, the grid of cells, and how they are trained and measured."""
 
-    name: _text_like(NAME, "letters, digits, '.', '_' and '-'") = "sweep"  # type: ignore[valid-type]
+    name: _text_like(NAME, NAME_RULE) = "sweep"  # type: ignore[valid-type]
     """What the sweep is called in figures and tables."""
     seed: Seed = 0
     """The seed of everything random in the run."""
@@ -211,8 +219,8 @@ class SweepConfig(Section):
         BeforeValidator(_grid),
         WithJsonSchema(_GridModel.model_json_schema()),
     ]
-    """The axes. `l1` and one of `dict_ratio` (times n_features) and `dict_size`; also `seed` and any
-    key of `train` and `model`, as `train.lr`. An axis is a list, `{logspace: [a, b, n]}`,
+    """The axes. `l1` and one of `dict_ratio` (times n_features) and `dict_size`; also `seed` and
+    any key of `train` and `model`, as `train.lr`. An axis is a list, `{logspace: [a, b, n]}`,
     `{linspace: [a, b, n]}` or `{pow2: [a, b]}`."""
     model: ModelConfig = ModelConfig()
     """The autoencoder."""
@@ -222,47 +230,20 @@ class SweepConfig(Section):
     """Record metrics and atoms every so many epochs (and before the first and after the last)."""
     eval: EvalConfig = EvalConfig()
     """The evaluation."""
-    jobs: JobsConfig = JobsConfig()
+    jobs: JobsConfig = Field(default=JobsConfig(), validate_default=True)
     """The execution."""
 
     @field_validator("data")
     @classmethod
     def _data_fits(cls, data: DataConfig) -> DataConfig:
-        problems: list[tuple[tuple[str | int, ...], str]] = []
-        largest = next(data.probabilities())
-        if largest > 1:
-            text = (
-                f"feature 0 would fire with probability {largest:.4g}, over 1; "
-                f"the largest mean that fits is {data.mean_active / largest:.6g}"
-            )
-            problems.append((("mean_active",), text))
-        if data.correlation == "batch" and not data.rescale:
-            text = "with correlation: batch the probabilities are always rescaled; leave this out"
-            problems.append((("rescale",), text))
-        if data.correlation != "none" and data.n_features > 8192:
-            text = "a full correlation matrix allows at most 8192 features; use correlation: none"
-            problems.append((("n_features",), text))
-        _refuse("data", problems)
+        refuse("data", data.misfits())
         return data
 
     @field_validator("grid")
     @classmethod
-    def _ratios_fit(cls, grid: dict[str, list[Any]], info: ValidationInfo) -> dict[str, list[Any]]:
-        data = info.data.get("data")
-        if data is not None:  # else its own errors are reported
-            ratios = enumerate(grid.get("dict_ratio", []))
-            _refuse(
-                "grid",
-                [
-                    (
-                        ("dict_ratio", i),
-                        f"{ratio:g} times {data.n_features} features makes "
-                        f"{ratio * data.n_features:g} latents; it should be a whole number",
-                    )
-                    for i, ratio in ratios
-                    if not 1 <= ratio * data.n_features == round(ratio * data.n_features) <= 2**31
-                ],
-            )
+    def _sizes_fit(cls, grid: dict[str, list[Any]], info: ValidationInfo) -> dict[str, list[Any]]:
+        data = info.data.get("data")  # not there if it is wrong
+        refuse("grid", size_misfits(grid, data.n_features if data else None))
         return grid
 
     @field_validator("jobs")
@@ -271,5 +252,5 @@ class SweepConfig(Section):
         cells = math.prod(len(values) for values in info.data.get("grid", {}).values())
         if cells > jobs.max_cells:
             text = f"the grid has {cells:,} cells, more than max_cells: {jobs.max_cells:,}"
-            _refuse("jobs", [(("max_cells",), text)])
+            refuse("jobs", [Misfit(("max_cells",), text, ("grid", "jobs.max_cells"))])
         return jobs

@@ -39,7 +39,9 @@ class Clock:
         """Done work over all work."""
         if self.job is None or not self.total:
             return 0.0
-        return (self.before + _work(self.job) * self.epoch / self.job.cells[0].train.epochs) / self.total
+        return (
+            self.before + _work(self.job) * self.epoch / self.job.cells[0].train.epochs
+        ) / self.total
 
     def left(self) -> str:
         """``1m 05s left``, or nothing while that is not known."""
@@ -84,7 +86,9 @@ class PlainDisplay(Reporter):
     def planned(self, cells: list[Cell], states: Mapping[str, str], jobs: list[Job]) -> None:
         self.clock = Clock(jobs)
         todo = sum(len(job.cells) for job in jobs)
-        self._line(f"{len(cells)} cells, {todo} to train in {len(jobs)} job{'s' * (len(jobs) != 1)}")
+        self._line(
+            f"{len(cells)} cells, {todo} to train in {len(jobs)} job{'s' * (len(jobs) != 1)}"
+        )
 
     def progress(self, job: Job, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
         self.clock.update(job, epoch)
@@ -116,7 +120,6 @@ class LiveDisplay(Reporter):
         self.cells: list[Cell] = []
         self.shown: dict[str, Text] = {}
         self.last_note = "starting"
-        self.job: Job | None = None
         self.live = Live(
             console=console, get_renderable=self._draw, refresh_per_second=4, transient=True
         )

@@ -61,11 +61,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add ``line`` at the end of a log, in one write."""
+    """Add ``line`` at the end of a log, in one write, below a last line that a kill tore off."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with path.open("ab+") as file:
+            if file.tell():
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b"\n" else f"\n{line}"
+            file.write(f"{line}\n".encode())
     except OSError as error:
         raise StorageError(f"{path}: cannot be written: {error.strerror or error}") from error
 
@@ -78,8 +81,10 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 def to_json(data: Any) -> str:
     """``data`` as JSON text; numbers that are not finite become null, as JSON has none.
 
-    >>> to_json({"mmcs": float("nan")})
-    '{\\n  "mmcs": null\\n}'
+    >>> print(to_json({"mmcs": float("nan")}))
+    {
+      "mmcs": null
+    }
     """
     return json.dumps(_finite(data), indent=2, allow_nan=False, ensure_ascii=False)
 
@@ -162,4 +167,5 @@ def _number(text: str) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    return (isinstance(error, OSError) and error.strerror) or str(error).splitlines()[0]
+    strerror = error.strerror if isinstance(error, OSError) else None
+    return strerror or str(error).partition("\n")[0] or type(error).__name__

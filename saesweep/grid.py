@@ -18,6 +18,9 @@ CHUNK_LATENTS = 1 << 20
 """About how many latents of a stack are computed at a time (see `training/fused.py`)."""
 
 
+TILE_LATENTS = 3 << 17
+
+
 @dataclass(frozen=True)
 class Cell:
     """One point of the grid: one SAE and its hyperparameters."""
@@ -59,7 +62,10 @@ class Job:
 def expand(config: SweepConfig) -> list[Cell]:
     """The cells of the grid: the last axis runs fastest."""
     columns = [
-        [(axis, value, f"{_short(axis)}={label}") for value, label in _labelled(axis, values, config)]
+        [
+            (axis, value, f"{_short(axis)}={label}")
+            for value, label in _labelled(axis, values, config)
+        ]
         for axis, values in config.grid.items()
     ]
     return [_cell(config, point) for point in itertools.product(*columns)]
@@ -89,8 +95,8 @@ def _split(config: SweepConfig, group: Sequence[Cell]) -> list[Job]:
 def memory(config: SweepConfig, cells: Sequence[Cell]) -> int:
     """Roughly what training ``cells`` stacked takes, in bytes.
 
-    Parameters, gradients and Adam's two moments in float32; latents and their gradient for one chunk
-    of the batch; recorded snapshots.
+    Parameters, gradients and Adam's two moments in float32; latents and their gradient for one
+    chunk of the batch; recorded snapshots.
     """
     d, latents = config.data.activation_dim, sum(cell.dict_size for cell in cells)
     parameters = latents * (2 * d + 1) * 4 * 4
@@ -100,7 +106,7 @@ def memory(config: SweepConfig, cells: Sequence[Cell]) -> int:
 
 
 def chunk_size(latents: int, batch_size: int) -> int:
-    """Samples of a batch that a stack with ``latents`` latents in all computes at once.
+    """Samples that a stack with ``latents`` latents in all computes at once.
 
     Two buffers of latents should fit the cache: measured on two cores (2 MiB L2 each), chunks of
     1,024 to 4,096 are best for the toy grid, 512 for six SAEs of 512 and 1,024 latents at d = 256
@@ -110,8 +116,15 @@ def chunk_size(latents: int, batch_size: int) -> int:
     return min(batch_size, power)
 
 
+def tile_shape(cells: int, dict_size: int, batch_size: int) -> tuple[int, int]:
+    """How many of a group's ``cells``, and of a batch's samples, are trained on at once on a CPU."""
+    together = min(cells, max(1, TILE_LATENTS // (512 * dict_size)))
+    power = 1 << max(9, min(11, round(math.log2(max(1, TILE_LATENTS / (together * dict_size))))))
+    return together, min(batch_size, power)
+
+
 def snapshot_count(config: SweepConfig, cell: Cell) -> int:
-    """How many snapshots ``cell`` records: before the first epoch, every so many, after the last."""
+    """How many snapshots ``cell`` records: before the first epoch, then every so many."""
     return 1 + math.ceil(cell.train.epochs / config.snapshot_every)
 
 

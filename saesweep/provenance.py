@@ -47,7 +47,11 @@ def _device_name(device: str) -> dict[str, Any]:
 
     if device.startswith("cuda"):
         return {"kind": device, "name": torch.cuda.get_device_name(device)}
-    return {"kind": device, "name": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+    return {
+        "kind": device,
+        "name": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _git() -> dict[str, Any] | None:
@@ -56,11 +60,16 @@ def _git() -> dict[str, Any] | None:
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(here), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout
+        return subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=10
+        ).stdout
 
     try:
         if git("ls-files", "--", __file__).strip():
-            return {"commit": git("rev-parse", "HEAD").strip(), "dirty": bool(git("status", "--porcelain"))}
+            return {
+                "commit": git("rev-parse", "HEAD").strip(),
+                "dirty": bool(git("status", "--porcelain")),
+            }
     except (OSError, subprocess.SubprocessError):
         pass
     return None

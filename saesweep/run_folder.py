@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import fnmatch
 import json
 import math
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from saesweep import config_file, files
 from saesweep.catalogue import METRICS
 from saesweep.cell_folder import CellFolder
-from saesweep.config import NAME, SweepConfig
+from saesweep.config import NAME, NAME_RULE, SweepConfig
 from saesweep.errors import ConfigError, RunError, StorageError, UsageError
 from saesweep.files import Arrays, Row
 from saesweep.grid import Cell, expand
@@ -40,9 +41,9 @@ class Run:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         config = self.path / "config.yaml"
-        if not self.path.is_dir():
+        if not os.path.isdir(self.path):
             raise RunError(f"{self.path}: there is no such run")
-        if not config.is_file():
+        if not os.path.lexists(config):
             raise RunError(
                 f"{self.path}: not a run, or one that was stopped before it began: "
                 "it has no config.yaml"
@@ -54,8 +55,12 @@ class Run:
         self.cells: list[Cell] = expand(self.config)
 
     @classmethod
-    def create(cls, config: SweepConfig, out: str | Path = "outputs", name: str | None = None) -> Run:
-        """Make the folder ``out/name`` for ``config``, without a name the first free ``out/runN``."""
+    def create(
+        cls, config: SweepConfig, out: str | Path = "outputs", name: str | None = None
+    ) -> Run:
+        """Make the folder ``out/name`` for ``config``; without a name the first free ``runN``."""
+        if os.path.lexists(out) and not os.path.isdir(out):
+            raise UsageError(f"{out}: runs are kept in a folder, and this is none")
         try:
             Path(out).mkdir(parents=True, exist_ok=True)
             path = _claim(Path(out), name)
@@ -98,8 +103,10 @@ class Run:
     def cell(self, name: str) -> Cell:
         """The cell called ``name``."""
         if name not in self._by_name:
-            some = ", ".join(list(self._by_name)[:4])
-            raise RunError(f"{self.path}: no cell {name!r}; its {len(self.cells)} cells: {some}, …")
+            close = difflib.get_close_matches(name, self._by_name, 1)
+            hint = f"; did you mean {close[0]}?" if close else ";"
+            some = ", ".join(list(self._by_name)[:4]) + (", …" if len(self.cells) > 4 else "")
+            raise RunError(f"{self.path}: no cell {name!r}{hint} its cells are {some}")
         return self._by_name[name]
 
     def matching(self, patterns: Sequence[str]) -> list[Cell]:
@@ -107,9 +114,7 @@ class Run:
         for pattern in patterns:
             if not fnmatch.filter(self._by_name, pattern):
                 self.cell(pattern)  # says which there are
-        return [
-            cell for cell in self.cells if any(fnmatch.fnmatch(cell.name, p) for p in patterns)
-        ]
+        return [cell for cell in self.cells if any(fnmatch.fnmatch(cell.name, p) for p in patterns)]
 
     @cached_property
     def _by_name(self) -> dict[str, Cell]:
@@ -172,9 +177,11 @@ class Run:
         """The metrics that compare cells, as `metrics.collect` left them in ``metrics.csv``."""
         path = self.metrics_dir / "metrics.csv"
         keys = ("mmcs_larger", "mmcs_next_larger")
-        with contextlib.suppress(RunError, LookupError):  # missing or damaged: made again by collect
-            return {row["cell"]: {key: row[key] for key in keys} for row in files.read_rows(path)}
-        return {}
+        try:
+            rows = files.read_rows(path)
+            return {row["cell"]: {key: float(row[key]) for key in keys} for row in rows}
+        except (RunError, LookupError, ValueError, OverflowError):
+            return {}  # missing or damaged: `collect` makes it again
 
     def baselines(self) -> list[Row]:
         """The rows of ``metrics/baselines.csv``; none if it is not there."""
@@ -191,7 +198,10 @@ class Run:
         """The true features [n_features, d_in], unit rows."""
         import torch
 
-        return torch.from_numpy(self.ground_truth()["features"])
+        arrays = self.ground_truth()
+        if "features" not in arrays:
+            raise RunError(f"{self.path}: its ground truth is damaged: it has no features")
+        return torch.from_numpy(arrays["features"])
 
     # Events
 
@@ -206,7 +216,7 @@ class Run:
         with contextlib.suppress(OSError):
             text = (self.path / "events.jsonl").read_text(encoding="utf-8", errors="replace")
             for line in text.splitlines():
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, RecursionError):
                     events.append(json.loads(line))
         return [event for event in events if isinstance(event, dict)]
 
@@ -248,7 +258,8 @@ class Run:
     def sweep_up(self) -> None:
         """Remove the unfinished files that a killed process left. Only under the lock."""
         for path in self.path.rglob(f"{files.TEMPORARY}*"):
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # they do no harm
+                path.unlink()
 
 
 def this_process() -> Row:
@@ -260,7 +271,7 @@ def _claim(out: Path, name: str | None) -> Path:
     """Make a folder that was not there before, so that no two runs share one."""
     if name is not None:
         if not re.fullmatch(NAME, name):
-            raise UsageError(f"--name {name}: should be letters, digits, '.', '_' and '-'")
+            raise UsageError(f"--name {name}: should be {NAME_RULE}")
         (out / name).mkdir()
         return out / name
     number = 1

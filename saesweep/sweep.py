@@ -62,7 +62,9 @@ def run_sweep(
 
         source = SyntheticSource(config.data, config.seed, device)
         evaluation = source.evaluation_set(config.eval.n_samples)
-        write_tensors(run.path / "data" / "ground_truth.safetensors", ground_truth(source, evaluation))
+        write_tensors(
+            run.path / "data" / "ground_truth.safetensors", ground_truth(source, evaluation)
+        )
         data = EvaluationSet(evaluation, source.features)
 
         states = {cell.name: run.folder(cell).state() for cell in run.cells}
@@ -80,13 +82,15 @@ def run_sweep(
 
 
 def choose_device(wanted: str) -> str:
-    """The torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``UsageError`` if it is not there."""
+    """The torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``UsageError`` without it."""
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if wanted.startswith("cuda"):
         index = int(wanted.partition(":")[2] or 0)
         if index >= torch.cuda.device_count():
-            raise UsageError(f"device {wanted}: this machine has {torch.cuda.device_count()} for CUDA")
+            raise UsageError(
+                f"device {wanted}: this machine has {torch.cuda.device_count()} for CUDA"
+            )
     return wanted
 
 
@@ -96,7 +100,7 @@ def write_baselines(run: Run, batch: Batch, data: EvaluationSet, reporter: Repor
     names = run.config.eval.baselines
     if path.exists() or not names:
         return
-    reporter.note(f"baselines: {', '.join(names)}")
+    reporter.note("baselines")
     batch = Batch(batch.x.cpu(), batch.codes_true.cpu())
     data = EvaluationSet(batch, data.features.cpu())
     sizes = sorted({cell.dict_size for cell in run.cells})
@@ -106,7 +110,6 @@ def write_baselines(run: Run, batch: Batch, data: EvaluationSet, reporter: Repor
         for baseline in baselines(names, batch, data.features, sizes, run.config.seed)
     ]
     write_rows(path, rows, list(rows[0]))
-
 
 
 def draw_data_of(config: SweepConfig, folder: Path) -> list[Path]:

@@ -77,7 +77,7 @@ def _by_mmcs(row: Row) -> float:
 
 
 def _best(rows: Sequence[Row], key: str) -> str | None:
-    """The name of the cell that is best in ``key``; None where no way is better, or all are alike."""
+    """The name of the cell that is best in ``key``; None where none is better than another."""
     known = [row for row in rows if not math.isnan(row[key])]
     direction = METRICS[key].direction
     if direction is None or len({row[key] for row in known}) < 2:
@@ -113,7 +113,9 @@ def status_table(rows: Sequence[Row]) -> Table:
     """`status_rows` for a terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in ("cell", "state", "epoch", "mmcs"):
-        table.add_column(head, no_wrap=True, justify="left" if head in ("cell", "state") else "right")
+        table.add_column(
+            head, no_wrap=True, justify="left" if head in ("cell", "state") else "right"
+        )
     table.add_column("")
     for row in rows:
         mmcs = "" if math.isnan(row["mmcs"]) else number(row["mmcs"])

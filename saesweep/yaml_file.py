@@ -1,4 +1,4 @@
-"""YAML read safely, with the line and column of everything in it.
+"""YAML read safely, with the line and column of everything in it, and written to be read back.
 
 Scalars follow YAML 1.2's core schema (``1e-3`` is a number; ``no`` and ``1:30`` are text). Tags are
 refused, a repeated key is an error, and aliases may not expand without bound.
@@ -20,11 +20,16 @@ Location = tuple[str | int, ...]
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 100_000  # after aliases are expanded; a bomb of nine aliases nested nine deep is 10^9
-_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")}
+MAX_DEPTH = 50
 _INTEGER = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Any] = {"": None, "~": None, "null": None, "true": True, "false": False}
-_NUMBERS = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
+_NUMBERS = {
+    ".inf": float("inf"),
+    "+.inf": float("inf"),
+    "-.inf": float("-inf"),
+    ".nan": float("nan"),
+}
 
 
 @dataclass
@@ -60,6 +65,8 @@ class Document:
         for known in (self.marks, self.keys):
             for old in [place for place in known if place[: len(location)] == location]:
                 del known[old]
+        for length in range(1, len(location)):
+            self.marks.setdefault(location[:length], value.source)
         self.marks[location] = value.source
         self.problems += value.problems
 
@@ -85,19 +92,83 @@ def parse(text: str, source: str) -> Document:
     {'lr': 0.001}
     """
     try:
-        root = yaml.compose(text, Loader=yaml.BaseLoader)
+        composer = _Composer(text)
+        root = composer.get_single_node()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
-        raise ConfigError([f"{place}: not YAML: {error.problem or error.context}"]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{source}: not YAML: {str(error).splitlines()[0]}"]) from None
-    except RecursionError:
-        raise ConfigError([f"{source}: nested too deeply"]) from None
+        raise ConfigError([f"{source}{_syntax_error(error)}"]) from None
+    except yaml.reader.ReaderError as error:
+        lines = (text[: error.position] + "x").splitlines()
+        place = f"{source}:{len(lines)}:{len(lines[-1])}"
+        found = f"the character {text[error.position]!a} is not allowed"
+        raise ConfigError([f"{place}: not YAML: {found}"]) from None
+    if composer.tags:
+        text = "is not allowed; write the value without it"
+        raise ConfigError(
+            [f"{source}:{where}: the tag {tag!r} {text}" for where, tag in composer.tags]
+        )
     document = Document(None, source)
     if root is not None:
         document.data = _Builder(document).build(root, ())
     return document
+
+
+def dump(data: Any) -> str:
+    """``data`` as YAML; `parse` of it gives the same.
+
+    >>> print(dump({"name": "1e3", "lr": 1e-3}), end="")
+    name: '1e3'
+    lr: 0.001
+    """
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that `parse` would take for something else, and writes aliases out."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    style = None if isinstance(_scalar(text), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+class _Composer(yaml.BaseLoader):
+    """Composes nodes, with an eye on tags and on size."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.tags: list[tuple[str, str]] = []
+        self.depth = self.count = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        if tag := getattr(event, "tag", None):  # an alias has none
+            self.tags.append((_place(event.start_mark), tag.replace("tag:yaml.org,2002:", "!!")))
+        self.count += 1
+        self.depth += 1
+        if self.count > MAX_NODES or self.depth > MAX_DEPTH:
+            size = "nested too deeply" if self.depth > MAX_DEPTH else "too many values"
+            raise yaml.MarkedYAMLError(problem=size, problem_mark=event.start_mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+def _syntax_error(error: yaml.MarkedYAMLError) -> str:
+    context, mark = error.context, error.problem_mark or error.context_mark
+    if context and error.context_mark:
+        context += f" from {_place(error.context_mark)}"
+    text = ", ".join(part for part in (context, error.problem) if part)
+    return f":{_place(mark)}: not YAML: {text}" if mark else f": not YAML: {text}"
+
+
+def _place(mark: yaml.Mark) -> str:
+    return f"{mark.line + 1}:{mark.column + 1}"
 
 
 class _Builder:
@@ -111,16 +182,14 @@ class _Builder:
         where = self._where(node)
         self.document.marks[location] = where
         self.count += 1
-        if self.count > MAX_NODES or len(location) > 50:
-            raise ConfigError([f"{where}: aliases or nesting without end; write the values out"])
-        if node.tag not in _TAGS:
-            self.document.problems.append(f"{where}: the tag {node.tag!r} is not allowed here")
-            return None
+        if self.count > MAX_NODES or len(location) > MAX_DEPTH:
+            raise ConfigError([f"{where}: aliases without end; write the values out"])
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, location)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(child, (*location, i)) for i, child in enumerate(node.value)]
-        return _scalar(node.value) if node.style is None else node.value
+        plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        return _scalar(node.value) if plain else node.value
 
     def _mapping(self, node: yaml.MappingNode, location: Location) -> dict[str, Any]:
         result: dict[str, Any] = {}
@@ -132,15 +201,16 @@ class _Builder:
             key = key_node.value
             if key in result:
                 first = self.document.keys[(*location, key)]
-                self.document.problems.append(f"{where}: the key {key!r} was given before at {first}")
+                self.document.problems.append(
+                    f"{where}: the key {key!r} was given before at {first}"
+                )
                 continue
             self.document.keys[(*location, key)] = where
             result[key] = self.build(value_node, (*location, key))
         return result
 
     def _where(self, node: yaml.Node) -> str:
-        mark = node.start_mark
-        return f"{self.document.source}:{mark.line + 1}:{mark.column + 1}"
+        return f"{self.document.source}:{_place(node.start_mark)}"
 
 
 def _scalar(text: str) -> Any:

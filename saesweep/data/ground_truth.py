@@ -22,8 +22,8 @@ def ground_truth(source: SyntheticSource, evaluation: Batch) -> dict[str, Tensor
 
     ``features`` and ``gaussians`` [n, d_in], ``probabilities`` [n], ``sample_x`` [12, d_in],
     ``sample_codes`` [12, n], ``frequencies`` [64, n]: the share of samples of a batch in which each
-    feature fires, ``firing_correlation`` [n, n]: Pearson's, over the evaluation set (n up to 1,024),
-    and ``correlation`` [n, n]: the matrix A, where there is one. All on the CPU.
+    feature fires, ``firing_correlation`` [n, n]: Pearson's, over the evaluation set (n up to
+    1,024), and ``correlation`` [n, n]: the matrix A, where there is one. All on the CPU.
     """
     panel = source.batch(0, max(PANEL, 2))
     batches = (source.batch(step, BATCH).codes_true for step in range(BATCHES))
@@ -40,7 +40,7 @@ def ground_truth(source: SyntheticSource, evaluation: Batch) -> dict[str, Tensor
     if source.config.n_features <= MOST_PAIRS:
         fires = (evaluation.codes_true > 0).float()
         # A feature that never fires, or always does, correlates with nothing.
-        tensors["firing_correlation"] = torch.corrcoef(fires.T).nan_to_num(0).reshape(
-            source.config.n_features, -1
+        tensors["firing_correlation"] = (
+            torch.corrcoef(fires.T).nan_to_num(0).reshape(source.config.n_features, -1)
         )
     return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}

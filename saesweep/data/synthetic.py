@@ -57,7 +57,9 @@ class SyntheticSource:
 
     def batch(self, step: int, size: int) -> Batch:
         """The training batch of ``step``: ``size`` samples, on the source's device."""
-        return self._draw(self._laws[self.device], size, stream(self.seed, "data", step, device=self.device))
+        return self._draw(
+            self._laws[self.device], size, stream(self.seed, "data", step, device=self.device)
+        )
 
     def evaluation_set(self, size: int) -> Batch:
         """``size`` samples from the evaluation stream, drawn on the CPU in blocks of 256."""

@@ -61,7 +61,7 @@ def _state(seed: int, name: str) -> int:
 
 
 def _linear(name: str, unmix: Tensor, atoms: Tensor, mean: Tensor) -> Baseline:
-    """latents = (x - mean) unmix [d_in, size]; x_hat = latents atoms [size, d_in] + mean [d_in]."""
+    """Latents = (x - mean) unmix [d_in, size]; x_hat = latents atoms [size, d_in] + mean [d_in]."""
 
     def encode(batch: Batch) -> tuple[Tensor, Tensor]:
         latents = (batch.x - mean) @ unmix
@@ -99,7 +99,9 @@ def _kmeans(x: Tensor, size: int, seed: int) -> Baseline:
     """Cluster centres as atoms; a sample's one latent is its centre's norm."""
     from sklearn.cluster import KMeans
 
-    kmeans = KMeans(size, n_init=1, max_iter=100, random_state=_state(seed, "kmeans")).fit(x.numpy())
+    kmeans = KMeans(size, n_init=1, max_iter=100, random_state=_state(seed, "kmeans")).fit(
+        x.numpy()
+    )
     centres = torch.from_numpy(kmeans.cluster_centers_).float()
     norms = centres.norm(dim=1)
 

@@ -25,8 +25,9 @@ class Group:
 
     ``encoder`` [cells, d_in + 1, dict_size] holds W_enc, with b_enc as its last row: an activation
     with a 1 appended takes its bias in the same matrix product, forward and backward, which saves
-    a pass over the latents each. ``decoder`` [cells, dict_size, d_in] is W_dec, and ``b_dec``
-    [cells, 1, d_in], or None. The ``_grad`` tensors are alike.
+    a pass over the latents each. ``decoder`` [cells, dict_size, d_in] is W_dec, in memory with its
+    axes the other way round (see `training/fused.py`), and ``b_dec`` [cells, 1, d_in], or None. The
+    ``_grad`` tensors are alike.
     """
 
     cells: tuple[Cell, ...]
@@ -75,7 +76,12 @@ class Stack:
     """
 
     def __init__(
-        self, cells: Sequence[Cell], d_in: int, seed: int, device: str = "cpu", dtype: torch.dtype = torch.float32
+        self,
+        cells: Sequence[Cell],
+        d_in: int,
+        seed: int,
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.d_in = d_in
         by_size: dict[tuple[float, int], list[Cell]] = {}
@@ -112,7 +118,7 @@ class Stack:
 
     def _group(self, cells: tuple[Cell, ...], start: int) -> Group:
         d, size, count = self.d_in, cells[0].dict_size, len(cells)
-        shapes = [(count, d + 1, size), (count, size, d), (count, 1, d)]
+        shapes = [(count, d + 1, size), (count, d, size), (count, 1, d)]
         views: list[Tensor | None] = []
         for shape in shapes if cells[0].model.decoder_bias else shapes[:2]:
             stop = start + math.prod(shape)
@@ -121,6 +127,7 @@ class Stack:
         encoder, encoder_grad, decoder, decoder_grad, *bias = views
         assert encoder is not None and encoder_grad is not None
         assert decoder is not None and decoder_grad is not None
+        decoder, decoder_grad = decoder.transpose(1, 2), decoder_grad.transpose(1, 2)
         b_dec, b_dec_grad = bias or (None, None)
         return Group(cells, encoder, encoder_grad, decoder, decoder_grad, b_dec, b_dec_grad)
 

@@ -1,10 +1,10 @@
-"""From frames to one file: GIF with one shared palette, WebP, or MP4; one frame in memory at a time."""
+"""From frames to one file, as they come: GIF with one shared palette, WebP, or MP4."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import pairwise, repeat
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
@@ -42,9 +42,7 @@ def durations(count: int, fps: float) -> list[int]:
     [80, 90, 80, 2000]
     """
     ends = [round(100 * i / fps) * 10 for i in range(count)]
-    return [later - earlier for earlier, later in zip(ends, ends[1:], strict=False)] + [
-        round(HOLD * 1000)
-    ]
+    return [*(later - earlier for earlier, later in pairwise(ends)), round(HOLD * 1000)]
 
 
 class Palette:
@@ -80,11 +78,11 @@ class Palette:
         return np.argmin((own**2).sum(axis=1) - 2 * rgb @ own.T, axis=1)
 
 
-def ramps(inks: Sequence[str], steps: int) -> NDArray[np.uint8]:
-    """Each colour in `steps` shades up to white [n, 3]: what thin, faint and smooth things need."""
-    rgb = np.array([to_rgb(ink) for ink in inks]) * 255
-    share = np.linspace(0, 1, steps)[:, None, None]
-    return np.rint(rgb + (255 - rgb) * share).astype(np.uint8).reshape(-1, 3)
+def ramp(ink: str, steps: int) -> NDArray[np.uint8]:
+    """A colour in `steps` shades up to white [steps, 3], for what is thin, faint or smooth."""
+    rgb = np.array(to_rgb(ink)) * 255
+    share = np.linspace(0, 1, steps)[:, None]
+    return np.rint(rgb + (255 - rgb) * share).astype(np.uint8)
 
 
 def write_animation(
@@ -112,35 +110,37 @@ def _write_gif(
     Pillow's own `save_all` merges equal frames, keeps all of them in memory, and without `optimize`
     stores what has not changed once more: five times the bytes.
     """
-    shown: NDArray[np.uint32] | None = None
+    seen: NDArray[np.uint32] | None = None
+    shown = np.zeros((1, 1), dtype=np.uint8)
     for frame, stay in zip(frames, stays, strict=True):
         # Alpha is 255 everywhere: without it, a pixel is a code of 24 bits.
         pixels = np.ascontiguousarray(frame).view("<u4")[..., 0] & 0xFFFFFF
-        if shown is None:
-            shown, indices = pixels, palette.index(pixels)
+        if seen is None:
+            shown = part = palette.index(pixels)
+            corner = (0, 0)
             file.write(_gif_head(frame.shape[1], frame.shape[0], palette.colours))
-            part, corner = indices, (0, 0)
         else:
-            changed = pixels != shown
-            part, corner = _patch(palette.index(pixels[changed]), changed, palette.FREE)
-            shown = pixels
-        image = Image.fromarray(part)
-        settings = {"duration": stay, "transparency": palette.FREE, "disposal": 1}
-        file.writelines(GifImagePlugin.getdata(image, corner, **settings))
+            drawn = pixels != seen
+            indices = shown.copy()
+            indices[drawn] = palette.index(pixels[drawn])
+            part, corner = _patch(indices, indices != shown)
+            shown = indices
+        seen = pixels
+        settings = {"duration": stay, "transparency": Palette.FREE, "disposal": 1}
+        file.writelines(GifImagePlugin.getdata(Image.fromarray(part), corner, **settings))
     file.write(b";")
 
 
 def _patch(
-    values: NDArray[np.uint8], changed: NDArray[np.bool_], free: int
+    indices: NDArray[np.uint8], changed: NDArray[np.bool_]
 ) -> tuple[NDArray[np.uint8], tuple[int, int]]:
-    """The smallest box around the changed pixels, the rest of it left free, and its corner (x, y)."""
-    if not len(values):
-        return np.full((1, 1), free, dtype=np.uint8), (0, 0)
+    """The smallest box around the changed pixels, others left free, and its corner (x, y)."""
     rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-    full = np.full(changed.shape, free, dtype=np.uint8)
-    full[changed] = values
-    box = full[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return np.ascontiguousarray(box), (int(columns[0]), int(rows[0]))
+    if not len(rows):  # a frame all the same: it has its time on the screen
+        return np.full((1, 1), Palette.FREE, dtype=np.uint8), (0, 0)
+    box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    part = np.where(changed[box], indices[box], np.uint8(Palette.FREE))
+    return part, (int(columns[0]), int(rows[0]))
 
 
 def _gif_head(width: int, height: int, colours: NDArray[np.uint8]) -> bytes:
@@ -153,7 +153,7 @@ def _gif_head(width: int, height: int, colours: NDArray[np.uint8]) -> bytes:
 def _write_webp(
     path: Path, frames: Iterable[Frame], stays: Sequence[int], palette: Palette
 ) -> None:
-    """By way of a GIF: Pillow reads that a frame at a time, but would keep a list of frames whole."""
+    """By way of a GIF, which Pillow reads a frame at a time; of a list it would keep all."""
     with TemporaryFile() as file:
         _write_gif(file, frames, stays, palette)
         file.seek(0)
@@ -195,4 +195,4 @@ def _repeat_last(frames: Iterable[Frame], repeats: int) -> Iterator[Frame]:
     for frame in frames:
         yield frame
     if frame is not None:
-        yield from chain.from_iterable([frame] for _ in range(repeats - 1))
+        yield from repeat(frame, repeats - 1)

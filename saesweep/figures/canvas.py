@@ -62,7 +62,7 @@ class Canvas:
         np.copyto(self.pixels, self._saved)
 
     def lines(self, paths: Any, colours: ArrayLike, width: float) -> None:
-        """Draw open lines: `paths` [n, points, 2] or n arrays [points, 2]; colours [n, 4] or one."""
+        """Draw n open lines: `paths` n times [points, 2]; colours [n, 4] or one."""
         self._lines.set_segments(paths)
         self._lines.set_color(colours)  # type: ignore[arg-type]
         self._lines.set_linewidth(width)
@@ -139,7 +139,7 @@ def text_width(text: str, size: int = 12, *, bold: bool = False) -> float:
 
 
 def wrap(text: str, width: float, size: int = 12) -> list[str]:
-    """Break text at its spaces into lines at most `width` pixels wide (longer words stand alone)."""
+    """Break text at its spaces into lines of at most `width` pixels (or one longer word)."""
     lines: list[str] = []
     for word in text.split():
         longer = f"{lines[-1]} {word}" if lines else word

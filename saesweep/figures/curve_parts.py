@@ -7,16 +7,14 @@ from math import ceil
 from typing import Literal
 
 import numpy as np
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from saesweep.figures.labels import spread
+from saesweep.figures.labels import label_levels
 from saesweep.figures.style import (
     GREY,
     INK,
-    TICK,
     Sheet,
     level,
     line_height,
@@ -31,9 +29,6 @@ Stroke = tuple[float, tuple[float, ...]]
 STROKES: tuple[Stroke, ...] = ((0, ()), (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.5, 1, 1.5)))
 MARKERS = "osD^vXPh"
 KEY_TITLE = "L1 penalty α"
-HALO: list[patheffects.AbstractPathEffect] = [
-    patheffects.withStroke(linewidth=2, foreground="white")
-]
 
 
 def stroke(variant: int, variants: int) -> Stroke:
@@ -60,29 +55,16 @@ def scale(
         return
     reach = (high - low) or abs(high) or 1.0
     limits(low - 0.04 * reach, high + headroom * reach)
-    ticks(axis, 5)
+    ticks(axis, 5, whole=bool(np.all(finite == np.round(finite))))
 
 
-def draw_levels(axes: Axes, levels: Mapping[str, float], height: float) -> None:
-    """Dashed lines at reference values, each named at its right end; `height` in inches."""
+def draw_levels(axes: Axes, levels: Mapping[str, float]) -> None:
+    """Dashed lines at reference values, each with its name and value beside it."""
     finite = {name: value for name, value in levels.items() if np.isfinite(value)}
-    to_share = axes.transData + axes.transAxes.inverted()
-    lift = 0.075 / height
-    wishes = [float(to_share.transform((0, value))[1]) + lift for value in finite.values()]
-    places = spread(wishes, 1.6 * lift, lift, 1 - 0.5 * lift)
-    for (name, value), place in zip(finite.items(), places, strict=True):
+    names = {name: f"{name} {level(value)}" for name, value in finite.items()}
+    label_levels(axes, finite, names)
+    for value in finite.values():
         axes.axhline(value, color=GREY, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
-        text = axes.text(
-            0.985,
-            place,
-            f"{name} {level(value)}",
-            ha="right",
-            va="center_baseline",
-            fontsize=TICK,
-            color=GREY,
-            transform=axes.transAxes,
-        )
-        text.set_path_effects(HALO)
 
 
 def key_width(l1: Sequence[float], names: Sequence[str] = ()) -> float:

@@ -103,7 +103,7 @@ def training_curves(
         axes.set_xlim(0, last)
         ticks(axes.xaxis, 3 if wide < 1.6 else 5)
         _plot(axes, panel.lines, penalty_colours(l1), len(variants))
-        draw_levels(axes, panel.levels, high)
+        draw_levels(axes, panel.levels)
         axes.set_title(panel.title, fontsize=TICK, loc="left", pad=3, color=INK)
         lowest = index + across >= len(panels)
         axes.tick_params(labelleft=column == 0, labelbottom=lowest)

@@ -88,8 +88,9 @@ def draw_samples(
         active = code > 0
         _draw_vectors(axes, features[~active], RED, 0.5)
         _draw_vectors(axes, features[active], GREEN, 0.8)
-        weights = code[active, None] * features[active]
-        axes.add_collection(_rays(project(weights)[0], GREEN, 2.0))
+        if active.any():
+            weights = code[active, None] * features[active]
+            axes.add_collection(_rays(project(weights)[0], GREEN, 2.0))
         place = project(point)[0]
         axes.add_collection(_rays(place[None], BLUE, 1.2))
         axes.plot(*place, "o", color=BLUE, markersize=4, zorder=4)
@@ -154,6 +155,8 @@ def _draw_sphere(axes: Axes, dimensions: int) -> None:
 def _draw_vectors(axes: Axes, vectors: np.ndarray, colour: str, width: float) -> np.ndarray:
     """Lines from the origin to dots, thin and pale where there are many; where the dots are."""
     places, near = project(vectors)
+    if not len(vectors):
+        return places
     fade = min(1.0, (40 / max(1, len(vectors))) ** 0.5)
     shades = np.where(near < -1e-9, 0.45, 1.0) * fade
     axes.add_collection(_rays(places, colour, width * fade, shades))

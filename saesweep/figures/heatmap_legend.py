@@ -8,10 +8,12 @@ from math import ceil
 import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
-from matplotlib.patches import Rectangle
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.transforms import Affine2D
 
-from saesweep.figures.heatmap_page import BAR, MARGIN_COLUMN, TICKS, Page
+from saesweep.figures.heatmap_page import BAR, BAR_GAP, MARGIN_COLUMN, TICKS, Page
 from saesweep.figures.labels import spread
 from saesweep.figures.style import (
     GREY,
@@ -30,17 +32,18 @@ from saesweep.figures.style import (
 BLANKS = {
     "n/a": ("/////", "not defined for this cell"),
     "failed": ("xxxxx", "training failed"),
-    "damaged": ("xxxxx", "its files are damaged"),
+    "damaged": ("+++++", "its files are damaged"),
     "–": (".....", "not trained yet"),
     "∞": ("\\\\\\\\\\", "infinite"),
     "−∞": ("\\\\\\\\\\", "infinite, below zero"),
 }
 
 
-def hatched(corner: tuple[float, float], width: float, height: float, hatch: str) -> Rectangle:
-    """A rectangle filled with a hatching; corner and sizes in the units of its axes."""
-    patch = Rectangle(corner, width, height, facecolor="white", edgecolor="#a6a6a6", hatch=hatch)
-    patch.set(linewidth=0.5, hatch_linewidth=0.5)
+def hatched(corners: Sequence[tuple[float, float]], hatch: str) -> PathPatch:
+    """Squares of side 1 filled with a hatching: one shape for all, as each hatching is slow."""
+    squares = [Path.unit_rectangle().transformed(Affine2D().translate(*c)) for c in corners]
+    patch = PathPatch(Path.make_compound_path(*squares), hatch=hatch)
+    patch.set(facecolor="white", edgecolor="#a6a6a6", linewidth=0.5, hatch_linewidth=0.5)
     return patch
 
 
@@ -62,7 +65,7 @@ def draw_bar(
     sheet: Sheet, page: Page, norm: Normalize, marks: Mapping[str, float], whole: bool
 ) -> None:
     """The colour bar; its ticks go to the left when baselines are marked on its right."""
-    left = page.cells_right + page.margins + 0.16 + (TICKS if marks else 0)
+    left = page.cells_right + page.margins + BAR_GAP + (TICKS if marks else 0)
     height = min(page.cells_height, 2.6)
     axes = sheet.axes(left, page.head, BAR, height)
     bar = sheet.figure.colorbar(ScalarMappable(norm, VALUES), cax=axes)
@@ -116,7 +119,7 @@ def draw_key(sheet: Sheet, top: float, key: Sequence[Sequence[tuple[float, str]]
             hatch, meaning = BLANKS[blank]
             axes = sheet.axes(left, top, 0.2, 0.11)
             axes.set_axis_off()
-            axes.add_patch(hatched((0, 0), 1, 1, hatch))
+            axes.add_patch(hatched([(0, 0)], hatch))
             text = f"{blank}: {meaning}"
             sheet.text(left + 0.25, top + 0.09, text, va="baseline", color=GREY)
         top += 0.17

@@ -22,7 +22,7 @@ from saesweep.figures.style import (
     wrap,
 )
 
-MARGIN_COLUMN, BAR, TICKS, GAP = 0.5, 0.12, 0.42, 0.14
+MARGIN_COLUMN, BAR_GAP, BAR, TICKS, GAP = 0.5, 0.2, 0.12, 0.42, 0.14
 LONGEST = 8.0
 
 
@@ -150,7 +150,7 @@ def plan(
         for across in range(len(values), 0, -1)
     ]
     fitting = [page for page in options if page.height <= LONGEST] or options[:1]
-    written = max(fitting, key=lambda page: (page.text.size, page.across))
+    written = max(fitting, key=lambda page: (page.text.exact, page.text.size, page.across))
     return written if written.text.size else fitting[-1]
 
 
@@ -172,7 +172,7 @@ def _option(
     right = MARGIN
     if norm is not None:
         marks = [text_width(mark) + 0.16 for mark in references.inside(norm)]
-        right += 0.16 + BAR + TICKS + max(marks, default=0)
+        right += BAR_GAP + BAR + TICKS + max(marks, default=0)
     room = WIDTH - left - margins - right - GAP * (across - 1)
     wide = max(0.01, min(0.78, room / across / columns))
     lines = [wrap(title, wide * columns) for title in titles]

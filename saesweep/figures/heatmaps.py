@@ -81,7 +81,7 @@ def heatmap(
     best = best_cells(values, direction)
     words = [panel.blanks() for panel in panels]
     key = plan_key(words, page.width)
-    note = _note(values, direction, bool(best.any()), page.text)
+    note = _note(values, direction, int(best.sum()), page.text)
     sheet = Sheet(title, note, page.height + 0.17 * len(key), caption, page.width)
     for index in range(len(panels)):
         axes = page.axes(sheet, index)
@@ -117,11 +117,12 @@ def best_cells(values: np.ndarray, direction: str | None) -> np.ndarray:
     return best
 
 
-def _note(values: np.ndarray, direction: str | None, outlined: bool, text: CellText) -> str:
+def _note(values: np.ndarray, direction: str | None, outlined: int, text: CellText) -> str:
     finite = values[np.isfinite(values)]
     parts = []
     if direction:
-        parts.append(f"{direction} is better" + (", best outlined" if outlined else ""))
+        ties = f" ({outlined} tie)" if outlined > 1 else ""
+        parts.append(f"{direction} is better" + (f", best outlined{ties}" if outlined else ""))
     if not finite.size:
         parts.append("no cell has a value")
     elif finite.size > 1 and finite.min() == finite.max():
@@ -165,10 +166,13 @@ def _ink_on(colour: np.ndarray) -> str:
 
 
 def _draw_blanks(axes: Axes, words: np.ndarray, page: Page) -> None:
-    for row, column in np.argwhere(words != ""):
-        word = words[row, column]
-        axes.add_patch(hatched((column - 0.5, row - 0.5), 1, 1, BLANKS[word][0]))
-        if page.cell[1] > TICK / 72 and text_width(word) + 0.05 <= page.cell[0]:
+    for word, (hatch, _) in BLANKS.items():
+        places = [(int(row), int(column)) for row, column in np.argwhere(words == word)]
+        if places:
+            axes.add_patch(hatched([(column - 0.5, row - 0.5) for row, column in places], hatch))
+        if page.cell[1] <= TICK / 72 or text_width(word) + 0.05 > page.cell[0]:
+            continue  # the key tells the hatchings apart
+        for row, column in places:
             axes.text(
                 column,
                 row,

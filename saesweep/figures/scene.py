@@ -18,9 +18,6 @@ COLOURS = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7", "#882255", "#6a5acd",
 )  # fmt: skip
 FEATURE, GRID, SHADE = "#4b5563", "#9aa5b4", "#c3ccd8"
-INKS = (*COLOURS, FEATURE, GRID, SHADE)
-"""Every colour of this scene; the rest are their shades."""
-
 FAR, DEAD = 0.35, 0.16
 """Opacity of what is on the far side, and of dead atoms."""
 REFERENCE = 210
@@ -68,13 +65,16 @@ def camera(azimuth: float, elevation: float) -> Floats:
     (sin_a, sin_e), (cos_a, cos_e) = (
         turn(np.radians([azimuth, elevation])) for turn in (np.sin, np.cos)
     )
-    return np.array(
-        [
-            [-sin_a, cos_a, 0.0],
-            [-sin_e * cos_a, -sin_e * sin_a, cos_e],
-            [cos_e * cos_a, cos_e * sin_a, sin_e],
-        ]
-    ) + 0.0  # no negative zeros
+    return (
+        np.array(
+            [
+                [-sin_a, cos_a, 0.0],
+                [-sin_e * cos_a, -sin_e * sin_a, cos_e],
+                [cos_e * cos_a, cos_e * sin_a, sin_e],
+            ]
+        )
+        + 0.0
+    )  # no negative zeros
 
 
 def choose_view(features: Floats) -> Floats:
@@ -148,18 +148,24 @@ class Spheres:
         depth = np.concatenate([track.tips[i, :, 2] for _, track, i in moments])
         dead = np.concatenate([track.dead[i] for _, track, i in moments])
         self._lengthen_trails(points, dead)
-        colours = self._colours.copy()
-        colours[:, 3] = (FAR + (1 - FAR) * (depth > -0.02)) * np.where(dead, DEAD, 1.0)
-        order = np.argsort(depth)
-        behind = int(np.count_nonzero(depth <= -0.02))
-        for half in (order[:behind], order[behind:]):
-            self._draw_atoms(points[half], self._centres[half], colours[half])
+        near = depth > -0.02
+        for half in (~near, near):
+            order = np.flatnonzero(half)[np.argsort(depth[half])]
+            self._draw_atoms(points, dead, order, 1.0 if half is near else FAR)
 
-    def _draw_atoms(self, points: Floats, centres: Floats, colours: Floats) -> None:
-        stems = colours * (1, 1, 1, 0.45)
-        self._canvas.lines(np.stack([centres, points], axis=1), stems, 1.4 * self._scale)
-        edges = blend("white", colours[:, 3])
-        self._canvas.dots(points, 5.2 * self._scale, colours, edges, 0.9 * self._scale)
+    def _draw_atoms(
+        self, points: Floats, dead: NDArray[np.bool_], order: NDArray[np.intp], alpha: float
+    ) -> None:
+        """Draw atoms in this order: lines from the centre to discs, of the dead only pale rings."""
+        alive = order[~dead[order]]
+        stems = self._colours[alive] * (1, 1, 1, 0.45 * alpha)
+        ends = np.stack([self._centres[alive], points[alive]], axis=1)
+        self._canvas.lines(ends, stems, 1.4 * self._scale)
+        faces, edges = self._colours[order], self._colours[order]
+        faces[:, 3] = np.where(dead[order], DEAD, 1.0) * alpha
+        edges[:, 3] = np.where(dead[order], 3 * DEAD, 1.0) * alpha
+        edges[~dead[order], :3] = 1.0
+        self._canvas.dots(points[order], 5.2 * self._scale, faces, edges, 0.9 * self._scale)
 
     def _lengthen_trails(self, points: Floats, dead: NDArray[np.bool_]) -> None:
         if self._trail is None:
@@ -180,9 +186,7 @@ class Spheres:
             lines = graticule() @ self._view.T
             near = lines[..., 2].mean(axis=1) > 0
             for half, alpha in ((~near, 0.25), (near, 0.6)):
-                self._canvas.lines(
-                    disc.place(lines[half]), blend(GRID, alpha), 0.8 * self._scale
-                )
+                self._canvas.lines(disc.place(lines[half]), blend(GRID, alpha), 0.8 * self._scale)
         turn = np.linspace(0, 2 * np.pi, 181)
         outline = disc.place(np.stack([np.cos(turn), np.sin(turn)], axis=1))
         self._canvas.lines([outline], blend(GRID), 1.2 * self._scale)
@@ -205,7 +209,9 @@ def graticule() -> Floats:
     """Circles of latitude and longitude every 30°, in short pieces [pieces, points, 3]."""
     steps = np.radians(np.arange(0, 361, 5)).reshape(-1)
     latitudes = [
-        np.stack([np.cos(lat) * np.cos(steps), np.cos(lat) * np.sin(steps), 0 * steps + np.sin(lat)])
+        np.stack(
+            [np.cos(lat) * np.cos(steps), np.cos(lat) * np.sin(steps), 0 * steps + np.sin(lat)]
+        )
         for lat in np.radians([-60, -30, 0, 30, 60])
     ]
     longitudes = [

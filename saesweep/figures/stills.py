@@ -19,7 +19,7 @@ from saesweep.figures.heatmaps import Panel, heatmap
 from saesweep.figures.style import LOSSES, level, save
 from saesweep.files import Arrays, Row
 from saesweep.grid import Cell
-from saesweep.run import Run
+from saesweep.run_folder import Run
 
 # Heatmaps whose names are promised to users; all others are called <key>_matrix.png.
 FILES = {"mmcs_larger": "av_mmcs_with_larger_dicts"}
@@ -79,7 +79,7 @@ class Table:
         )
         self._losses = [LOSSES[loss] for loss in sorted({row["loss"] for row in self._rows})]
         # What differs between cells of one L1 and one size: the values of the grid's other axes.
-        self._variants = list(dict.fromkeys(map(_variant, self._cells)))
+        self._variants = list(dict.fromkeys(_variant(cell) for cell in self._cells))
 
     def heatmap(self, metric: Metric) -> Figure:
         """The heatmap of a metric: a panel for each combination of the other axes."""
@@ -88,7 +88,7 @@ class Table:
             self._grid,
             title=metric.title,
             direction=metric.direction,
-            caption=[_sentence(metric), *self._baseline_words(metric.key), *self._losses],
+            caption=[_sentence(metric), *self._baseline_words(metric), *self._losses],
             references=self._references(metric.key),
         )
 
@@ -117,15 +117,16 @@ class Table:
         marks = {SINGLE[row["baseline"]]: row[key] for row in known if row["baseline"] in SINGLE}
         return References(rows, marks)
 
-    def _baseline_words(self, key: str) -> list[str]:
-        references = self._references(key)
+    def _baseline_words(self, metric: Metric) -> list[str]:
+        references = self._references(metric.key)
         words = []
         if "chance" in references.rows:
             words.append("chance: as many random unit atoms as latents")
         if "k-means" in references.rows:
             words.append("k-means: as many cluster centres")
+        ceiling = ", the ceiling" if metric.direction == "higher" else ""
         for name, value in references.marks.items():
-            called = "the true features as atoms (truth)" if name == "truth" else name
+            called = f"truth (the true features{ceiling})" if name == "truth" else name
             words.append(f"{called}: {level(value)}")
         return [f"Baselines — {'; '.join(words)}."] if words else []
 
@@ -189,7 +190,10 @@ class Table:
 
 def _variant(cell: Cell) -> str:
     """The values of a cell's axes other than L1 and size, as `seed=0, train.lr=0.001`."""
-    return ", ".join(f"{axis}={value}" for axis, value in cell.extra.items())
+    return ", ".join(
+        f"{axis}={value:g}" if isinstance(value, float) else f"{axis}={value}"
+        for axis, value in cell.extra.items()
+    )
 
 
 def _sentence(metric: Metric) -> str:

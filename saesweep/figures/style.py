@@ -43,7 +43,7 @@ LOSSES = {
 
 @cache
 def _renderer() -> RendererAgg:
-    return RendererAgg(1, 1, DPI)  # type: ignore[no-untyped-call]
+    return RendererAgg(1, 1, DPI)
 
 
 @lru_cache(maxsize=8192)
@@ -132,6 +132,8 @@ def ticks(axis: Axis, most: int, whole: bool = False) -> None:
 
 def number(value: float, digits: int = 3) -> str:
     """A number with up to `digits` significant digits, as `0.0178`, `24` or `1.2e-5`."""
+    if 1000 <= abs(value) < 1e5:
+        return f"{value:.0f}"
     text = f"{value:.{digits}g}"
     mantissa, mark, exponent = text.partition("e")
     return f"{mantissa}e{int(exponent)}" if mark else text
@@ -141,7 +143,7 @@ def level(value: float) -> str:
     """A reference value in few digits, with both decimals where it is about one, as `0.70`."""
     if isnan(value):
         return "–"
-    return f"{value:.2f}" if 0.1 <= abs(value) < 10 else number(value)
+    return f"{value:.2f}" if 0.1 <= abs(value) < 10 else number(value, 2)
 
 
 def wants_log(values: np.ndarray) -> bool:

@@ -39,7 +39,7 @@ def run_jobs(
 
 
 def _fail(run: Run, job: Job, error: Exception, reporter: Reporter) -> None:
-    """Record ``error`` as the reason why those cells of ``job`` failed that were not done before."""
+    """Record ``error`` as the reason why those cells of ``job`` failed that were not done."""
     reason = f"{type(error).__name__}: {error}".splitlines()[0]
     for cell in job.cells:
         folder = run.folder(cell)

@@ -17,7 +17,9 @@ CHUNK = 4096
 """Samples at a time."""
 
 
-def score(baseline: Baseline, batch: Batch, data: EvaluationSet, threshold: float) -> dict[str, float]:
+def score(
+    baseline: Baseline, batch: Batch, data: EvaluationSet, threshold: float
+) -> dict[str, float]:
     """Every metric of ``baseline`` on ``batch``, the samples of ``data``.
 
     Random atoms have no latents: what needs them is NaN. Their other metrics are means over draws.

@@ -50,7 +50,7 @@ def _mmcs_between(atoms: Tensor, larger: Tensor) -> float:
 
 
 def _matrix(run: Run, rows: Sequence[Row], key: str) -> tuple[list[Row], list[str]]:
-    """A metric as a matrix: rows dictionary size, columns L1; a block for each value of other axes."""
+    """A metric as a matrix: rows dictionary size, columns L1; blocks for values of other axes."""
     lines: dict[tuple[object, ...], Row] = {}
     extra = list(run.cells[0].extra)
     for row, cell in zip(rows, run.cells, strict=True):

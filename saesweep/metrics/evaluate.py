@@ -41,7 +41,9 @@ def snapshot(group: Group, data: EvaluationSet, threshold: float) -> Snapshot:
     }
     columns["loss"] = loss(group.cells, columns["recon_loss"], columns["l1"], data.x.shape[1])
     lists = {name: column.tolist() for name, column in columns.items()}  # a few small transfers
-    rows = [{name: float(values[i]) for name, values in lists.items()} for i in range(len(group.cells))]
+    rows = [
+        {name: float(values[i]) for name, values in lists.items()} for i in range(len(group.cells))
+    ]
     return Snapshot(rows, C, totals.fires == 0)
 
 

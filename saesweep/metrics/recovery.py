@@ -1,7 +1,7 @@
 """Recovery: how well atoms match true features, and latents their firing.
 
-C [..., n_features, dict_size] is the signed cosine of each feature with each atom. The definitions of
-mcc, uniqueness, precision, recall, f1 and accuracy are those of SAELens's synthetic evaluation.
+C [..., n_features, dict_size] is the signed cosine of each feature with each atom. The definitions
+of mcc, uniqueness, precision, recall, f1 and accuracy are those of SAELens's synthetic evaluation.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ def cosines(features: Tensor, atoms: Tensor) -> Tensor:
     >>> cosines(torch.tensor([[1.0, 0.0]]), torch.tensor([[2.0, 0.0], [0.0, -3.0]]))
     tensor([[1., 0.]])
     """
-    return _unit(features) @ _unit(atoms).transpose(-1, -2)
+    cosine: Tensor = _unit(features) @ _unit(atoms).transpose(-1, -2)
+    return cosine
 
 
 def _unit(rows: Tensor) -> Tensor:
-    norms = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    return rows / norms.where(norms > 0, 1)
+    norms: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    return rows / torch.where(norms > 0, norms, 1)
 
 
 def mmcs(C: Tensor) -> Tensor:
@@ -72,7 +73,7 @@ def uniqueness(C: Tensor) -> float:
     True
     """
     matches = best_features(C)
-    return matches.unique().numel() / matches.numel()
+    return len(torch.unique(matches)) / len(matches)
 
 
 def detection(hits: Tensor, fires: Tensor, truths: Tensor, samples: int) -> dict[str, float]:

@@ -62,7 +62,8 @@ class Totals:
     def zero(cls, cells: int, dict_size: int, device: torch.device) -> Totals:
         """All sums at zero."""
         zeros = torch.zeros(3, cells, dtype=torch.float64, device=device)
-        return cls(*zeros, fires=torch.zeros(cells, dict_size, dtype=torch.int64, device=device))
+        fires = torch.zeros(cells, dict_size, dtype=torch.int64, device=device)
+        return cls(zeros[0], zeros[1], zeros[2], fires)
 
     def add(self, data: EvaluationSet, start: int, latents: Tensor, x_hat: Tensor) -> None:
         """Count the samples from ``start`` on.

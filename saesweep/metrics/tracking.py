@@ -42,7 +42,7 @@ class Track:
 
         ``epoch``, ``step`` [T]; ``best_cosine``, ``best_atom`` [T, n_features]: each feature's
         largest cosine and the atom that has it; ``dead`` [T, dict_size]; ``atoms`` [T, dict_size,
-        d_in], or in large cells ``cosines`` [T, k, k] of the k = 64 most probable features with each
-        other's best atoms.
+        d_in], or in large cells ``cosines`` [T, k, k] of the k = 64 most probable features with
+        each other's best atoms.
         """
         return {name: torch.stack(tensors) for name, tensors in self.records.items()}

@@ -1,0 +1,5 @@
+"""``python -m saesweep``."""
+
+from saesweep.cli import main
+
+main()

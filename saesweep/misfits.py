@@ -1,0 +1,83 @@
+"""Values of a config that are right in themselves but do not go together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+MISFIT = "misfit"
+"""The type of a misfit among pydantic's errors."""
+
+MOST = 2**31
+"""How many of anything there may be."""
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """One thing that does not fit."""
+
+    loc: tuple[str | int, ...]
+    """Where it is reported."""
+    text: str
+    about: Sequence[str]
+    """The keys and sections it follows from, dotted."""
+
+
+def refuse(title: str, misfits: Iterable[Misfit]) -> None:
+    """Raise one ``ValidationError`` for all ``misfits``, if there are any."""
+    errors = [
+        InitErrorDetails(
+            type=PydanticCustomError(MISFIT, "{text}", {"text": one.text, "about": one.about}),
+            loc=one.loc,
+            input=None,
+        )
+        for one in misfits
+    ]
+    if errors:
+        raise ValidationError.from_exception_data(title, errors)
+
+
+def size_misfits(grid: Mapping[str, Sequence[Any]], n_features: int | None) -> Iterator[Misfit]:
+    """What is wrong with the dictionary sizes of ``grid``; ``n_features`` may be unknown."""
+    about = ("grid.dict_ratio", "grid.dict_size")
+    if "dict_ratio" in grid and "dict_size" in grid:
+        text = "dict_ratio is given too; keep one of them (the other may be null)"
+        yield Misfit(("dict_size",), text, about)
+    elif "dict_ratio" not in grid and "dict_size" not in grid:
+        yield Misfit((), "has neither dict_ratio nor dict_size; give one of them", about)
+    if n_features is None:
+        return
+    seen = set()
+    for i, ratio in enumerate(grid.get("dict_ratio", [])):
+        size = latents(ratio, n_features)
+        if size is None or size in seen:
+            reason = f"; it should be a whole number from 1 to {MOST}"
+            text = (
+                f"{ratio:.10g} times {n_features} features makes {ratio * n_features:.10g} latents"
+                f"{', as a ratio before it does' if size else reason}"
+            )
+            yield Misfit(("dict_ratio", i), text, ("grid.dict_ratio", "data.n_features"))
+        seen.add(size)
+
+
+def latents(ratio: float, n_features: int) -> int | None:
+    """``ratio * n_features`` if it is a whole number, but for float rounding (1.15 times 100)."""
+    product = ratio * n_features
+    if 0.5 < product < MOST + 0.5 and math.isclose(product, round(product), rel_tol=1e-9):
+        return round(product)
+    return None
+
+
+def largest_mean(value: float) -> str:
+    """``value`` in six digits, rounded down: what is advised must itself be allowed.
+
+    >>> largest_mean(5 / 3)
+    '1.66666'
+    """
+    digits = 5 - math.floor(math.log10(value))
+    return f"{math.floor(value * 10**digits) / 10**digits:.6g}"

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+
+from saesweep.config import SweepConfig
+from saesweep.figures import codes, geometry
+from saesweep.figures.codes import draw_codes, draw_norms, names_of
+from saesweep.figures.data import draw_correlation, draw_data, draw_frequency
+from saesweep.figures.geometry import draw_gaussians, draw_samples, project, sum_of
+from saesweep.figures.style import BLUE, GREEN, RED
+from saesweep.figures.words import describe
+
+NAMES = ["gaussians.png", "samples.png", "feature_frequency.png", "correlation.png"]
+
+
+def config_of(d: int, n: int, **data) -> SweepConfig:
+    data = {"activation_dim": d, "n_features": n, "mean_active": 1.0, **data}
+    return SweepConfig.model_validate({"data": data, "grid": {"l1": [0.1], "dict_size": [8]}})
+
+
+def truth_of(d: int, n: int, seed: int = 0) -> dict[str, np.ndarray]:
+    """What a run keeps of its data, made with numpy alone."""
+    rng = np.random.default_rng(seed)
+    gaussians = rng.standard_normal((n, d)).astype(np.float32)
+    features = gaussians / np.linalg.norm(gaussians, axis=1, keepdims=True)
+    probabilities = np.full(n, min(0.9, 1.5 / n))
+    sample_codes = np.where(rng.random((12, n)) < probabilities, rng.random((12, n)), 0)
+    u = rng.random((n, n))
+    fires = rng.random((4096, n)) < 0.3
+    return {
+        "features": features,
+        "gaussians": gaussians,
+        "probabilities": probabilities,
+        "frequencies": rng.binomial(500, probabilities, (64, n)) / 500,
+        "sample_x": sample_codes @ features,
+        "sample_codes": sample_codes,
+        "firing_correlation": np.corrcoef(fires.T).reshape(n, n),
+        "correlation": (u + u.T) / 2 + np.eye(n),
+    }
+
+
+@pytest.mark.parametrize(("d", "n"), [(2, 5), (3, 6), (8, 16)])
+def test_every_data_figure_is_drawn_at_every_size(d, n, tmp_path):
+    paths = draw_data(truth_of(d, n), config_of(d, n), tmp_path)
+    assert [path.name for path in paths] == NAMES
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
+
+
+def figures_of(d: int, n: int) -> dict[str, Figure]:
+    truth, caption = truth_of(d, n), [describe(config_of(d, n).data)]
+    flat = d in (2, 3)
+    gaussians, samples = (draw_gaussians, draw_samples) if flat else (draw_norms, draw_codes)
+    positions = [truth["features"]] if flat else []
+    return {
+        "gaussians": gaussians(truth["features"], truth["gaussians"], caption),
+        "samples": samples(*positions, truth["sample_x"], truth["sample_codes"], caption),
+        "frequency": draw_frequency(truth["frequencies"], truth["probabilities"], caption),
+        "correlation": draw_correlation(
+            correlation=truth["correlation"],
+            firing_correlation=truth["firing_correlation"],
+            caption=caption,
+        ),
+        "measured": draw_correlation(
+            firing_correlation=truth["firing_correlation"], caption=caption
+        ),
+    }
+
+
+@pytest.mark.parametrize(("d", "n"), [(1, 1), (2, 2), (3, 6), (3, 60), (8, 16), (256, 512)])
+def test_data_figures_are_readable(d, n, readable):
+    for figure in figures_of(d, n).values():
+        assert " ".join(readable(figure)).count("Data:") == 1
+        assert figure.get_figwidth() <= 6.5
+
+
+def test_the_camera_keeps_lengths_and_the_sphere_is_a_circle():
+    np.testing.assert_allclose(geometry.CAMERA @ geometry.CAMERA.T, np.eye(3), atol=1e-12)
+    vectors = np.random.default_rng(0).standard_normal((100, 3))
+    places, near = project(vectors)
+    lengths = np.linalg.norm(np.column_stack([places, near]), axis=1)
+    np.testing.assert_allclose(lengths, np.linalg.norm(vectors, axis=1))
+    assert project(np.array([0.0, 0, 1]))[0][1] > 0  # up is up
+    np.testing.assert_array_equal(project(vectors[:, :2])[0], vectors[:, :2])
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_samples_show_active_features_in_green_and_inactive_in_red(d):
+    features = truth_of(d, 5)["features"]
+    code = np.array([0.0, 0.5, 0, 0.25, 0])
+    figure = draw_samples(features, (code @ features)[None], code[None], [])
+    rays = [c for c in figure.axes[0].collections if isinstance(c, LineCollection)]
+    ends: dict[tuple, list] = {}
+    for collection in rays:
+        colour = tuple(collection.get_colors()[0][:3])
+        ends.setdefault(colour, []).extend(p[-1] for p in collection.get_segments())
+    places = project(features)[0]
+    active = [places[1], places[3], places[1] * 0.5, places[3] * 0.25]
+    for colour, expected in (
+        (RED, places[[0, 2, 4]]),
+        (GREEN, np.array(active)),
+        (BLUE, project(code @ features)[0][None]),
+    ):
+        np.testing.assert_allclose(np.array(ends[to_rgba(colour)[:3]]), expected, atol=1e-6)
+
+
+def test_a_sample_is_written_as_its_sum():
+    code = np.zeros(20)
+    assert sum_of(code, 2) == "nothing active"
+    code[[2, 15]] = 0.31, 0.884
+    assert sum_of(code, 2) == "0.31 f₂ + 0.88 f₁₅"
+    assert sum_of(code, 0.1) == "2 active features"
+    assert names_of(code, 2) == "2, 15"
+    code[:] = 0.5
+    assert names_of(code, 0.6) == "0, 1, … (20)"
+    assert names_of(code * 0, 0.6) == "none"
+
+
+def test_codes_stand_where_the_features_are():
+    truth = truth_of(8, 16)
+    truth["sample_codes"][0] = 0
+    truth["sample_codes"][0, 11] = 0.5
+    figure = draw_codes(truth["sample_x"], truth["sample_codes"], [])
+    left = figure.axes[0]
+    (stems,) = (c for c in left.collections if isinstance(c, LineCollection))
+    foot, top = stems.get_segments()[0]
+    assert foot[0] == top[0] == 11
+    assert foot[1] - top[1] == pytest.approx(0.35)
+    assert len(stems.get_segments()) == np.count_nonzero(truth["sample_codes"])
+
+
+@pytest.mark.parametrize("d", [2, 3, 8, 256])
+def test_exact_densities_integrate_to_one_and_have_the_right_moments(d):
+    norms = np.linspace(1e-6, d**0.5 + 8, 200_001)
+    density = codes._chi(norms, d)
+    assert np.trapezoid(density, norms) == pytest.approx(1, abs=1e-4)
+    assert np.trapezoid(density * norms**2, norms) == pytest.approx(d, rel=1e-4)
+    # In two dimensions the density is infinite at ±1: integrate over the angle instead.
+    angle = np.linspace(1e-5, np.pi - 1e-5, 200_001)
+    weights = codes._cosine(np.cos(angle), d) * np.sin(angle)
+    assert np.trapezoid(weights, angle) == pytest.approx(1, abs=1e-4)
+    assert np.trapezoid(weights * np.cos(angle) ** 2, angle) == pytest.approx(1 / d, rel=1e-3)
+
+
+def test_correlation_colours_ignore_the_diagonal_and_are_symmetric():
+    matrix = np.array([[9.0, 0.2, 0.4], [0.2, 9.0, 0.6], [0.4, 0.6, 9.0]])
+    figure = draw_correlation(correlation=matrix, firing_correlation=matrix / 10)
+    left, _, right, _ = figure.axes
+    assert left.images[0].norm.vmin, left.images[0].norm.vmax == (0.2, 0.6)
+    assert right.images[0].norm.vmin == -right.images[0].norm.vmax == pytest.approx(-0.06)
+    assert np.isnan(left.images[0].get_array().filled(np.nan).diagonal()).all()
+
+
+def test_rare_outliers_do_not_bleach_a_correlation(readable):
+    rng = np.random.default_rng(0)
+    matrix = np.clip(rng.normal(0, 0.01, (200, 200)), -0.03, 0.03)
+    matrix[3, 7] = matrix[7, 3] = 0.9
+    figure = draw_correlation(firing_correlation=matrix)
+    assert figure.axes[0].images[0].norm.vmax < 0.04
+    assert "the outermost 1% of measured pairs lie beyond the colours" in " ".join(readable(figure))
+
+
+@pytest.mark.parametrize(("n", "violins"), [(6, 6), (24, 24), (25, 0)])
+def test_many_features_have_bands_instead_of_violins(n, violins, readable):
+    truth = truth_of(4, n)
+    figure = draw_frequency(truth["frequencies"], truth["probabilities"], [])
+    bodies = [c for c in figure.axes[0].collections if not isinstance(c, LineCollection)]
+    assert len(bodies) == (violins or 2)
+    assert ("violins" in " ".join(readable(figure))) == bool(violins)
+
+
+def test_the_target_is_dashed_at_the_probabilities():
+    truth = truth_of(4, 6)
+    axes = draw_frequency(truth["frequencies"], truth["probabilities"], []).axes[0]
+    (target,) = (c for c in axes.collections if isinstance(c, LineCollection))
+    heights = [segment[0, 1] for segment in target.get_segments()]
+    np.testing.assert_allclose(heights, truth["probabilities"])
+    assert target.get_linestyle()[0][1] is not None
+
+
+def test_features_that_never_vary_can_be_drawn(readable):
+    readable(draw_frequency(np.zeros((64, 3)), np.full(3, 0.1), []))
+    readable(draw_correlation(firing_correlation=np.zeros((3, 3))))
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ({}, "8 features in 4 dimensions; 1 active in a sample on average, all equally likely"),
+        ({"decay": 0.5}, "probabilities falling as 0.5ⁱ"),
+        (
+            {"decay": 0.5, "rescale": False},
+            "feature i fires with probability 0.5ⁱ · 1/8, 0.249 active in a sample on average",
+        ),
+        ({"correlation": "sample"}, "Gaussian copula"),
+        ({"noise_std": 0.1}, "noise of standard deviation 0.1"),
+        ({"empty_samples": "activate_one"}, "nothing fires gets one feature with coefficient 1"),
+    ],
+)
+def test_a_config_in_words(data, words):
+    assert words in describe(config_of(4, 8, **data).data)

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from saesweep.catalogue import METRICS
+from saesweep.figures.stills import CURVES, TRAINED, Table, draw_stills
+from saesweep.figures.style import LOSSES
+from saesweep.run_folder import Run
+
+PROMISED = {
+    "recon_loss_matrix.png": "Reconstruction Loss",
+    "mmcs_matrix.png": "Mean Max Cosine Similarity w/ True",
+    "av_mmcs_with_larger_dicts.png": "Average MMCS with larger dicts",
+    "dead_neurons_matrix.png": "Dead Neurons",
+}
+
+
+@pytest.fixture
+def run(finished: Run, tmp_path: Path) -> Run:
+    """A copy of the finished run that a test may change."""
+    shutil.copytree(finished.path, tmp_path / "run")
+    return Run(tmp_path / "run")
+
+
+def words_of(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.texts)
+
+
+def test_every_still_figure_is_drawn(run):
+    shutil.rmtree(run.figures_dir)
+    told = []
+    paths = draw_stills(run, told.append)
+    assert [path.name for path in paths] == told
+    assert sorted(told) == sorted(path.name for path in run.figures_dir.iterdir())
+    assert set(PROMISED) <= set(told)
+    matrices = [name for name in told if name.endswith("_matrix.png")]
+    assert len(matrices) == len(METRICS) - 1  # one is called otherwise
+    assert sum(name.startswith("training_") for name in told) == len(CURVES)
+    assert {"l0_against_fvu.png", "gaussians.png", "samples.png"} <= set(told)
+
+
+@pytest.mark.parametrize("key", METRICS)
+def test_heatmaps_say_what_they_show(key, finished, readable):
+    figure = Table(finished).heatmap(METRICS[key])
+    readable(figure)
+    words = words_of(figure)
+    assert words.startswith(METRICS[key].title)
+    start = f"{key}: {METRICS[key].definition}."[:40]
+    assert start in words
+    assert LOSSES["sum"] in words
+    assert ("is better" in words) == (METRICS[key].direction is not None)
+
+
+def test_values_stand_in_the_row_and_column_of_their_cell(finished):
+    table = Table(finished)
+    texts = table.heatmap(METRICS["mmcs"]).axes[0].texts
+    written = {tuple(map(int, reversed(t.get_position()))): float(t.get_text()) for t in texts}
+    for row in finished.metrics():
+        place = [8, 16].index(row["dict_size"]), [0.01, 0.1].index(row["l1_penalty"])
+        assert written[place] == pytest.approx(row["mmcs"], abs=5.1e-4)
+
+
+def test_chance_and_the_ceiling_are_shown(finished, readable):
+    figure = Table(finished).heatmap(METRICS["mmcs"])
+    words = readable(figure)
+    for row in finished.baselines():
+        if row["baseline"] == "random":
+            assert f"{row['mmcs']:.2f}" in words
+    assert "truth (the true features, the ceiling): 1.00" in words_of(figure)
+    assert "chance: as many random unit atoms as latents" in words_of(figure)
+    curves = Table(finished).curves(METRICS["mmcs"], {})
+    assert "true features 1.00" in readable(curves)
+
+
+def test_a_run_without_baselines_is_drawn(run, readable):
+    (run.metrics_dir / "baselines.csv").unlink()
+    table = Table(run)
+    assert "Baselines" not in words_of(table.heatmap(METRICS["mmcs"]))
+    assert not any("chance" in words for words in readable(table.heatmap(METRICS["mmcs"])))
+
+
+def test_cells_that_failed_or_wait_are_drawn_as_such(run, readable):
+    failed, waiting, *_ = run.cells
+    for cell in (failed, waiting):
+        (run.folder(cell).path / "result.json").unlink()
+    (run.folder(failed).path / "error.txt").write_text("diverged\n")
+    (run.folder(waiting).path / "history.csv").unlink()
+    table = Table(run)
+    words = readable(table.heatmap(METRICS["recon_loss"]))
+    assert {"failed", "–", "failed: training failed", "–: not trained yet"} <= set(words)
+    readable(table.trade_off())
+    draw_stills(run)
+
+
+def test_curves_hold_the_history(finished, readable):
+    histories = {cell.name: finished.history(cell.name) for cell in finished.cells}
+    figure = Table(finished).curves(TRAINED, histories)
+    assert "Loss over training" in readable(figure)
+    drawn = [line.get_ydata() for axes in figure.axes[:2] for line in axes.lines]
+    expected = sorted(histories[cell.name]["loss"].tolist() for cell in finished.cells)
+    assert sorted(np.asarray(values).tolist() for values in drawn) == expected
+
+
+def test_other_axes_have_a_panel_each(run, readable):
+    config = (run.path / "config.yaml").read_text()
+    assert "  l1:" in config
+    seeds = config.replace("  l1:", "  seed: [0, 1]\n  train.lr: [0.001, 1.0e-4]\n  l1:", 1)
+    (run.path / "config.yaml").write_text(seeds)
+    table = Table(Run(run.path))
+    words = readable(table.heatmap(METRICS["mmcs"]))
+    assert {"seed=0, train.lr=0.001", "seed=1, train.lr=0.0001"} <= set(words)
+    assert words.count("not trained yet") <= 1

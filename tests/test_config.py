@@ -1,0 +1,238 @@
+"""What a config may be, and what follows from it."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from saesweep.config import DataConfig, JobsConfig, SweepConfig
+from saesweep.misfits import largest_mean, latents
+
+SOME = settings(derandomize=True, database=None, deadline=None, max_examples=100)
+DATA = {"activation_dim": 3, "n_features": 6, "mean_active": 1}
+GRID = {"l1": [0.1], "dict_ratio": [4]}
+
+
+def config(**changes: Any) -> SweepConfig:
+    return SweepConfig.model_validate({"data": DATA, "grid": GRID, **changes})
+
+
+def errors(**changes: Any) -> dict[str, str]:
+    with pytest.raises(ValidationError) as caught:
+        config(**changes)
+    return {".".join(map(str, error["loc"])): error["msg"] for error in caught.value.errors()}
+
+
+def test_the_defaults_are_those_of_the_documentation() -> None:
+    made = config()
+    assert (made.name, made.seed, made.snapshot_every) == ("sweep", 0, 10)
+    assert made.train.model_dump() == {
+        "epochs": 1000,
+        "steps_per_epoch": 1,
+        "batch_size": 4096,
+        "lr": 1e-3,
+        "loss": "sum",
+    }
+    assert made.data.model_dump(exclude=set(DATA)) == {
+        "source": "synthetic",
+        "decay": 1.0,
+        "rescale": True,
+        "correlation": "none",
+        "empty_samples": "activate_one",
+        "noise_std": 0.0,
+    }
+    assert (made.eval.n_samples, made.eval.learned_threshold) == (65_536, 0.9)
+    assert (made.jobs.device, made.jobs.stack, made.jobs.max_cells) == ("auto", "auto", 10_000)
+    assert made.model.model_dump() == {"variant": "relu", "decoder_bias": False}
+
+
+def test_a_config_does_not_change() -> None:
+    made = config()
+    for section, key in ((made, "seed"), (made.train, "lr"), (made.data, "decay")):
+        with pytest.raises(ValidationError, match="frozen"):
+            setattr(section, key, 1)
+
+
+def test_axes_keep_their_order_and_an_axis_of_null_is_none() -> None:
+    grid = {"seed": [1, 0], "dict_size": [3], "l1": 0, "dict_ratio": None, "train.lr": [1e-3]}
+    made = config(grid=grid)
+    assert list(made.grid.items()) == [
+        ("seed", [1, 0]),
+        ("dict_size", [3]),
+        ("l1", [0.0]),
+        ("train.lr", [1e-3]),
+    ]
+
+
+@SOME
+@given(
+    n=st.integers(1, 300),
+    decay=st.floats(0.01, 1),
+    share=st.floats(0.001, 1),
+    rescale=st.booleans(),
+)
+def test_probabilities_follow_their_law(n: int, decay: float, share: float, rescale: bool) -> None:
+    most = sum(decay**i for i in range(n)) if rescale else n
+    mean = share * most * (1 - 1e-12)
+    data = DataConfig(
+        activation_dim=3, n_features=n, mean_active=mean, decay=decay, rescale=rescale
+    )
+    p = list(data.probabilities())
+    assert len(p) == n
+    assert 0 < p[0] <= 1
+    assert sum(p) == pytest.approx(
+        mean if rescale else mean / n * sum(decay**i for i in range(n)), rel=1e-9
+    )
+    for i in range(n):
+        assert p[i] == pytest.approx(p[0] * decay**i, rel=1e-9)
+
+
+def test_the_original_generator_has_fewer_active_features_than_it_was_asked_for() -> None:
+    data = DataConfig(activation_dim=256, n_features=512, mean_active=5, decay=0.99, rescale=False)
+    assert sum(data.probabilities()) == pytest.approx(0.97, abs=0.005)  # DESIGN §4.1
+
+
+@SOME
+@given(st.integers(1, 2000), st.floats(0.001, 1), st.booleans(), st.floats(1.001, 1e6))
+def test_the_advised_mean_is_the_largest_that_is_allowed(
+    n: int, decay: float, rescale: bool, excess: float
+) -> None:
+    data = {"activation_dim": 3, "n_features": n, "decay": decay, "rescale": rescale}
+    most = next(
+        1 / p
+        for p in DataConfig(**data, mean_active=1e-9)
+        .model_copy(update={"mean_active": 1})
+        .probabilities()
+    )
+    message = errors(data={**data, "mean_active": most * excess})["data.mean_active"]
+    assert "feature 0 would fire with probability" in message
+    advised = float(message.rpartition(" ")[2])
+    assert advised == pytest.approx(most, rel=2e-5)
+    assert config(data={**data, "mean_active": advised}, grid={"l1": 0, "dict_size": 2})
+
+
+def test_a_mean_of_all_features_is_allowed() -> None:
+    assert list(config(data={**DATA, "mean_active": 6}).data.probabilities()) == [1.0] * 6
+    assert largest_mean(6.0) == "6"
+
+
+@pytest.mark.parametrize(("ratio", "n", "size"), [(4, 6, 24), (1.15, 100, 115), (1 / 3, 6, 2)])
+def test_ratios_may_be_fractions(ratio: float, n: int, size: int) -> None:
+    assert latents(ratio, n) == size
+
+
+@pytest.mark.parametrize(("ratio", "n"), [(1.1, 6), (0.1, 6), (1e-12, 6), (2**31, 2), (1e308, 6)])
+def test_other_ratios_make_no_dictionary(ratio: float, n: int) -> None:
+    assert latents(ratio, n) is None
+    message = errors(data={**DATA, "n_features": n}, grid={"l1": 0, "dict_ratio": [1, ratio]})[
+        "grid.dict_ratio.1"
+    ]
+    assert message.startswith(f"{ratio:.10g} times {n} features makes ")
+    assert message.endswith("it should be a whole number from 1 to 2147483648")
+
+
+def test_ratios_that_make_one_size_are_one_too_many() -> None:
+    grid = {"l1": 0, "dict_ratio": [4, 4 * (1 + 1e-12)]}
+    assert errors(grid=grid) == {
+        "grid.dict_ratio.1": "4 times 6 features makes 24 latents, as a ratio before it does"
+    }
+
+
+def test_sizes_come_from_one_axis() -> None:
+    assert "keep one" in errors(grid={**GRID, "dict_size": [3]})["grid.dict_size"]
+    assert "neither dict_ratio nor dict_size" in errors(grid={"l1": [1]})["grid"]
+
+
+def test_more_cells_than_allowed_are_refused_whether_jobs_is_given_or_not() -> None:
+    grid = {"l1": {"linspace": [0, 1, 5001]}, "dict_size": [1, 2]}
+    expected = {"jobs.max_cells": "the grid has 10,002 cells, more than max_cells: 10,000"}
+    assert errors(grid=grid) == expected
+    assert errors(grid=grid, jobs={}) == expected
+    assert errors(grid=grid, jobs=JobsConfig()) == expected
+    assert config(grid=grid, jobs={"max_cells": 10_002})
+
+
+def test_correlation_has_its_limits() -> None:
+    many = {**DATA, "n_features": 8193}
+    for correlation in ("batch", "sample"):
+        found = errors(data={**many, "correlation": correlation})
+        assert "at most 8192 features" in found["data.n_features"]
+    assert config(data=many)
+    refused = errors(data={**DATA, "correlation": "batch", "rescale": False})
+    assert "always rescaled" in refused["data.rescale"]
+
+
+@pytest.mark.parametrize("key", ["activation_dim", "n_features"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, "3", True, None, math.nan, math.inf, 2**31 + 1, [3]])
+def test_sizes_are_whole_and_above_zero(key: str, value: Any) -> None:
+    assert f"data.{key}" in errors(data={**DATA, key: value})
+
+
+@SOME
+@given(st.floats() | st.integers(), st.sampled_from(["l1", "dict_ratio", "train.lr", "dict_size"]))
+def test_an_axis_holds_finite_numbers_of_its_kind(value: float, axis: str) -> None:
+    grid = {"l1": 0, **({} if axis.startswith("dict") else {"dict_size": 2}), axis: [value]}
+    allowed = math.isfinite(value) and (value >= 0 if axis == "l1" else value > 0)
+    if axis in ("dict_size", "dict_ratio"):
+        allowed = allowed and value == int(value) and value * 6 <= 2**31
+        assume(axis != "dict_ratio" or value < 1e9)
+    if allowed:
+        assert config(grid=grid).grid[axis] == [value]
+    else:
+        assert list(errors(grid=grid))[0].startswith(f"grid.{axis}")
+
+
+def test_a_whole_float_is_a_whole_number() -> None:
+    made = config(train={"epochs": 1e4}, seed=2.0, jobs={"stack": 3.0})
+    assert (made.train.epochs, made.seed, made.jobs.stack) == (10_000, 2, 3)
+    assert all(type(x) is int for x in (made.train.epochs, made.seed, made.jobs.stack))
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"),
+    [
+        ("a", True),
+        ("Toy-2_b.1", True),
+        ("1e3", True),
+        ("a" * 100, True),
+        ("a" * 101, False),
+        *[(name, False) for name in ("", ".", "..", ".a", "-a", "a/b", "a b", "a\n", "é", "a\0")],
+    ],
+)
+def test_a_name_is_a_file_name(name: str, allowed: bool) -> None:
+    if allowed:
+        assert config(name=name).name == name
+    else:
+        assert "letters, digits" in errors(name=name)["name"]
+
+
+@pytest.mark.parametrize(
+    ("device", "allowed"),
+    [
+        *[(device, True) for device in ("auto", "cpu", "cuda", "cuda:0", "cuda:12")],
+        *[(device, False) for device in ("", "gpu", "cuda:", "cuda:x", "CPU", "cpu\n", "cuda:0,1")],
+    ],
+)
+def test_a_device_is_one_of_four_kinds(device: str, allowed: bool) -> None:
+    if allowed:
+        assert config(jobs={"device": device}).jobs.device == device
+    else:
+        assert errors(jobs={"device": device})["jobs.device"] == (
+            "should be auto, cpu, cuda or cuda:N"
+        )
+
+
+def test_the_schema_describes_every_key() -> None:
+    schema = SweepConfig.model_json_schema()
+    models = {"SweepConfig": schema, **schema["$defs"]}
+    for model, found in models.items():
+        for key, described in found.get("properties", {}).items():
+            refers = "$ref" in str(described) or model == "Grid"
+            assert refers or re.search(r"\w", described.get("description", "")), f"{model}.{key}"
+        assert found.get("additionalProperties") is False

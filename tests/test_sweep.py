@@ -1,0 +1,196 @@
+"""The whole way from a config to a tree of results."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import saesweep
+from saesweep.catalogue import METRICS
+from saesweep.config import SweepConfig
+from saesweep.config_file import parse_config
+from saesweep.files import read_rows, sha256
+from saesweep.run_folder import Run
+from saesweep.sweep import run_sweep
+
+CELLS = ["l1=0.01_dict=8", "l1=0.01_dict=16", "l1=0.1_dict=8", "l1=0.1_dict=16"]
+CELL_FILES = {
+    "cell.json",
+    "history.csv",
+    "log.txt",
+    "result.json",
+    "sae.safetensors",
+    "snapshots.safetensors",
+}
+
+
+def tree(path: Path) -> set[str]:
+    return {str(p.relative_to(path)) for p in path.rglob("*") if p.is_file()}
+
+
+def numbers(run: Run) -> dict[str, bytes]:
+    """All files of a run that should not depend on when and where it ran."""
+    kinds = ("metrics/*.csv", "cells/*/*.safetensors", "cells/*/history.csv", "data/*")
+    paths = [path for kind in kinds for path in run.path.glob(kind)]
+    return {str(path.relative_to(run.path)): path.read_bytes() for path in paths}
+
+
+def test_a_run_leaves_exactly_the_tree_of_the_design(finished: Run) -> None:
+    left = tree(finished.path)
+    figures = {name for name in left if name.startswith("figures/")}
+    assert {
+        "figures/recon_loss_matrix.png",
+        "figures/mmcs_matrix.png",
+        "figures/av_mmcs_with_larger_dicts.png",
+        "figures/dead_neurons_matrix.png",
+    } <= figures
+    assert all(name.endswith(".png") for name in figures)
+    assert left - figures == {
+        ".lock",
+        "config.yaml",
+        "provenance.json",
+        "events.jsonl",
+        "data/ground_truth.safetensors",
+        "metrics/metrics.csv",
+        "metrics/baselines.csv",
+        *(f"metrics/{key}.csv" for key in METRICS),
+        *(f"cells/{cell}/{name}" for cell in CELLS for name in CELL_FILES),
+    }
+
+
+def test_two_runs_of_one_config_give_the_same_numbers(
+    finished: Run, small: SweepConfig, tmp_path: Path
+) -> None:
+    again = run_sweep(Run.create(small, tmp_path)).run
+    assert numbers(again) == numbers(finished)
+
+
+def test_another_seed_gives_other_numbers(
+    finished: Run, small: SweepConfig, tmp_path: Path
+) -> None:
+    other = run_sweep(Run.create(small.model_copy(update={"seed": 1}), tmp_path)).run
+    same = {name for name, content in numbers(other).items() if numbers(finished)[name] == content}
+    assert not {name for name in same if name.endswith("safetensors")}
+
+
+def test_cells_trained_alone_have_the_numbers_of_the_stack(
+    finished: Run, small: SweepConfig, tmp_path: Path
+) -> None:
+    jobs = small.jobs.model_copy(update={"stack": 1})
+    alone = run_sweep(Run.create(small.model_copy(update={"jobs": jobs}), tmp_path)).run
+    for cell in CELLS:
+        for name, weight in alone.sae(cell).tensors().items():
+            # 20 steps of float32: rounding differs with the shape of the product.
+            torch.testing.assert_close(
+                weight, finished.sae(cell).tensors()[name], atol=1e-5, rtol=1e-4
+            )
+
+
+def test_history_ends_with_the_numbers_of_the_result(finished: Run) -> None:
+    for cell in finished.cells:
+        history, result = finished.history(cell), finished.folder(cell).result()
+        assert history["epoch"].tolist() == [0, 5, 10, 15, 20]
+        for key in ("recon_loss", "mmcs", "dead_neurons", "l0", "fvu"):
+            assert history[key][-1] == result["metrics"][key]
+
+
+def test_snapshots_hold_the_dictionary_as_it_was(finished: Run) -> None:
+    snapshots = finished.snapshots(CELLS[0])
+    features = finished.ground_truth()["features"]
+    assert snapshots["atoms"].shape == (5, 8, 3)
+    np.testing.assert_allclose(np.linalg.norm(snapshots["atoms"], axis=-1), 1, atol=1e-6)
+    cosines = np.einsum("nd,tmd->tnm", features, snapshots["atoms"])
+    np.testing.assert_allclose(snapshots["best_cosine"], cosines.max(-1), atol=1e-6)
+    np.testing.assert_array_equal(snapshots["best_atom"], cosines.argmax(-1))
+    np.testing.assert_array_equal(snapshots["atoms"][-1], finished.sae(CELLS[0]).W_dec.numpy())
+
+
+def test_matrices_hold_the_values_of_the_long_table(finished: Run) -> None:
+    long = {(row["dict_size"], row["l1_penalty"]): row for row in finished.metrics()}
+    for key in METRICS:
+        for line in read_rows(finished.metrics_dir / f"{key}.csv"):
+            for penalty in ("0.01", "0.1"):
+                expected = long[line["dict_size"], float(penalty)][key]
+                np.testing.assert_equal(float(line[penalty]), float(expected))
+
+
+def test_resume_trains_only_what_is_not_done(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run1"
+    shutil.copytree(finished.path, path)
+    run = Run(path)
+    (run.folder(CELLS[1]).path / "result.json").unlink()
+    kept = [run.folder(cell).path / "result.json" for cell in CELLS if cell != CELLS[1]]
+    before = [(sha256(file), file.stat().st_mtime_ns) for file in kept]
+    summary = run_sweep(run)
+    assert summary.done
+    assert [(sha256(file), file.stat().st_mtime_ns) for file in kept] == before
+    # Trained alone this time, so equal within rounding.
+    for name, weight in run.sae(CELLS[1]).tensors().items():
+        expected = load_file(finished.folder(CELLS[1]).path / "sae.safetensors")[name]
+        torch.testing.assert_close(weight, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_damaged_cell_is_left_alone_until_it_is_asked_for(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run1"
+    shutil.copytree(finished.path, path)
+    run = Run(path)
+    weights = run.folder(CELLS[0]).path / "sae.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\1\2\3\4")
+    assert not run_sweep(run).done
+    assert run.folder(CELLS[0]).state() == "damaged"
+    assert run_sweep(run, retry_failed=True).done
+    aside = list(run.folder(CELLS[0]).path.glob("earlier/*/sae.safetensors"))
+    assert len(aside) == 1  # nothing is deleted
+
+
+def test_a_cell_that_diverges_fails_alone(tmp_path: Path) -> None:
+    config = parse_config(
+        """
+        data: {activation_dim: 3, n_features: 4, mean_active: 1}
+        grid: {l1: [0.01, 0.1], dict_size: [8, 16], train.lr: [1e-3, 1e38]}
+        train: {epochs: 10, batch_size: 64}
+        snapshot_every: 2
+        eval: {n_samples: 500}
+        """
+    )
+    summary = run_sweep(Run.create(config, tmp_path))
+    states = {row["cell"]: row["state"] for row in summary.rows}
+    assert states == {
+        cell.name: "failed" if cell.train.lr > 1 else "done" for cell in summary.run.cells
+    }
+    failed = summary.run.folder("l1=0.01_dict=8_train.lr=1e+38")
+    assert "diverged" in failed.error() and "epoch" in failed.error()
+    # Its neighbours have the numbers they have without it.
+    healthy = config.model_copy(update={"grid": {**config.grid, "train.lr": [1e-3]}})
+    other = run_sweep(Run.create(healthy, tmp_path)).run
+    for name, weight in other.sae("l1=0.1_dict=8_train.lr=0.001").tensors().items():
+        torch.testing.assert_close(
+            weight, summary.run.sae("l1=0.1_dict=8_train.lr=0.001").tensors()[name]
+        )
+    # It is in no average: the larger dictionary at that learning rate does not exist.
+    rows = {row["cell"]: row for row in summary.rows}
+    assert np.isnan(rows["l1=0.01_dict=8_train.lr=1e+38"]["mmcs_larger"])
+
+
+def test_the_library_does_what_the_command_does(small_file: Path, tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    run = saesweep.run(small_file, out=tmp_path / "out", name="mine")
+    table = pandas.DataFrame(run.metrics())
+    assert list(table["cell"]) == CELLS
+    assert table["mmcs"].between(0, 1).all()
+    assert run.features().shape == (4, 3)
+    sae = run.sae(CELLS[0])
+    x = torch.from_numpy(run.ground_truth()["sample_x"])
+    assert sae.decode(sae.encode(x)).shape == x.shape
+    assert saesweep.resume(tmp_path / "out" / "mine").metrics()[0]["state"] == "done"
+
+
+def test_result_json_is_json_with_null_for_nan(finished: Run) -> None:
+    text = (finished.folder(CELLS[3]).path / "result.json").read_text()
+    json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
