@@ -103,7 +103,9 @@ class Plain:
             for place, cell in enumerate(group.cells):
                 sae = group.sae(place)
                 parameters = [nn.Parameter(t) for t in (sae.W_enc, sae.b_enc, sae.W_dec)]
-                self.cells.append((cell, parameters, torch.optim.Adam(parameters, lr=cell.train.lr)))
+                self.cells.append(
+                    (cell, parameters, torch.optim.Adam(parameters, lr=cell.train.lr))
+                )
 
     def run(self, steps: int) -> None:
         for cell, (W_enc, b_enc, W_dec), optimiser in self.cells:
@@ -113,8 +115,9 @@ class Plain:
                     W_dec /= W_dec.norm(dim=1, keepdim=True)
                 latents = torch.relu(x @ W_enc + b_enc)
                 x_hat = latents @ W_dec
-                # Latents are not negative, so their sum is their L1 norm.
-                loss = (x - x_hat).square().sum(dim=1).mean() + cell.l1 * latents.sum(dim=1).mean()
+                loss = (x - x_hat).square().sum(dim=1).mean() + cell.l1 * latents.abs().sum(
+                    dim=1
+                ).mean()
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
@@ -274,7 +277,9 @@ def report(case: Case, kinds: Sequence[type[Trainer]], rounds: int) -> None:
         case.flops / row[0] / rate for row, rate in zip(times, rates, strict=True)
     )
     rate = statistics.median(rates)
-    print(f"  drawing a batch: {1e3 * drawing:.2f} ms, once a step stacked, once a cell in the loop")
+    print(
+        f"  drawing a batch: {1e3 * drawing:.2f} ms, once a step stacked, once a cell in the loop"
+    )
     print(f"  after one step the encoders of the two differ by at most {difference:.1e}")
     print(f"  faster than the loop: {ratio:.1f} times ({verdict(ratio, case.ratio_floor)})")
     print(
@@ -286,7 +291,9 @@ def report(case: Case, kinds: Sequence[type[Trainer]], rounds: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--peers", action="store_true", help="time other libraries as well")
     parser.add_argument("--quick", action="store_true", help="three rounds")
     arguments = parser.parse_args()

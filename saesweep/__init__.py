@@ -19,7 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from saesweep.version import __version__
 
 if TYPE_CHECKING:
     from saesweep.config import SweepConfig
@@ -52,6 +52,7 @@ __all__ = [
     "RunError",
     "SaesweepError",
     "SweepConfig",
+    "__version__",
     "load_config",
     "parse_config",
     "resume",
@@ -73,15 +74,14 @@ def run(
     exists, ``StorageError`` where the disk refuses.
     """
     from saesweep.config_file import load_config
-    from saesweep.run_folder import Run
-    from saesweep.sweep import run_sweep
+    from saesweep.sweep import new_run, run_sweep
 
     loaded = load_config(config) if isinstance(config, str | Path) else config
-    return run_sweep(Run.create(loaded, out, name), reporter).run
+    return run_sweep(new_run(loaded, out, name), reporter).run
 
 
 def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
-    """Continue the run at ``path`` with the cells that are not done, as ``saesweep resume`` does."""
+    """Continue the run at ``path`` with what is not done, as ``saesweep resume`` does."""
     from saesweep.run_folder import Run
     from saesweep.sweep import run_sweep
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from saesweep import __version__, files
+from saesweep import files
 from saesweep.errors import RunError, StorageError
 from saesweep.files import Arrays, Row
 from saesweep.grid import Cell
+from saesweep.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,9 +38,9 @@ class CellFolder:
 
     def state(self) -> State:
         """What has become of the cell, from the files alone."""
-        if (self.path / RESULT).exists():
+        if os.path.exists(self.path / RESULT):  # Path.exists raises where it may not look
             return "done" if self._intact() else "damaged"
-        return "failed" if (self.path / "error.txt").exists() else "waiting"
+        return "failed" if os.path.exists(self.path / "error.txt") else "waiting"
 
     def _intact(self) -> bool:
         try:
@@ -73,11 +75,11 @@ class CellFolder:
         return files.read_arrays(self.path / "snapshots.safetensors")
 
     def progress(self, otherwise: int = 0) -> tuple[int, float]:
-        """The last epoch in ``history.csv`` and its MMCS; ``otherwise`` and NaN if none is there."""
+        """The last epoch in ``history.csv`` and its MMCS; ``otherwise`` and NaN if none is."""
         try:
             history = self.history()
             return int(history["epoch"][-1]), float(history["mmcs"][-1])
-        except (RunError, LookupError, ValueError):
+        except (RunError, LookupError, ValueError, OverflowError):
             return otherwise, math.nan
 
     def error(self) -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from saesweep.reporting import Reporter
     from saesweep.run_folder import Run
-    from saesweep.sweep import Summary
 
 app = typer.Typer(
     help="Train grids of sparse autoencoders and see what each one learned.",
@@ -41,6 +40,9 @@ Device = Annotated[
     str | None,
     typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", show_default=False),
 ]
+MOST_ROWS = 40
+"""Rows of the table that `run` ends with; `results` has them all."""
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")]
@@ -54,7 +56,7 @@ def _options(
     ] = False,
 ) -> None:
     if version:
-        from saesweep import __version__
+        from saesweep.version import __version__
 
         print(f"saesweep {__version__}")
         raise typer.Exit
@@ -87,9 +89,12 @@ def run(
         print(plan_json(loaded) if as_json else plan_text(loaded))
         return
 
-    from saesweep.run_folder import Run
+    def make() -> Run:
+        from saesweep.sweep import new_run
 
-    _train(Run.create(loaded, out, name), quiet, as_json, fail_fast=fail_fast)
+        return new_run(loaded, out, name)
+
+    _train(make, quiet, as_json, fail_fast=fail_fast)
 
 
 @app.command()
@@ -106,7 +111,8 @@ def resume(
     """Continue RUN with the cells that are not done. Finished cells are never touched."""
     from saesweep.run_folder import Run
 
-    _train(Run(path), quiet, as_json, device=device, retry_failed=retry_failed, fail_fast=fail_fast)
+    options = {"device": device, "retry_failed": retry_failed, "fail_fast": fail_fast}
+    _train(lambda: Run(path), quiet, as_json, **options)
 
 
 @app.command()
@@ -270,28 +276,30 @@ def _console(stderr: bool = False) -> Console:
     return Console(stderr=stderr)
 
 
-def _train(run: Run, quiet: bool, as_json: bool, **options: Any) -> None:
-    """Run the sweep of ``run`` under a display, print what it came to, and exit with its code."""
+def _train(open_run: Callable[[], Run], quiet: bool, as_json: bool, **options: Any) -> NoReturn:
+    """Run a sweep under a display, print what it came to, and exit with its code."""
     from saesweep.tables import counts, results_table
 
+    run: Run | None = None
     try:
         with _display(quiet) as reporter:
             reporter.note("starting")
             from saesweep.sweep import run_sweep
 
-            summary: Summary = run_sweep(run, reporter, **options)
+            run = open_run()
+            summary = run_sweep(run, reporter, **options)
     except KeyboardInterrupt:
-        raise Interrupted(f"interrupted; continue with `saesweep resume {run.path}`") from None
-    rows = summary.rows
+        how = f"; continue with `saesweep resume {run.path}`" if run else ""
+        raise Interrupted(f"interrupted{how}") from None
+    path, rows = summary.run.path, summary.rows
     if as_json:
-        _print_json({"run": str(run.path), "done": summary.done, "cells": rows})
+        _print_json({"run": str(path), "done": summary.done, "cells": rows})
     elif not quiet:
-        console = _console()
-        console.print(results_table(rows, most=40))
-        if len(rows) > 40:
-            console.print(f"… the 40 of {len(rows)} cells with the highest mmcs", highlight=False)
-        loss = run.config.train.loss
-        print(f"{run.path}: {counts(rows)} (loss: {loss}; * best of the column)")
+        _console().print(results_table(rows, most=MOST_ROWS))
+        if len(rows) > MOST_ROWS:
+            print(f"… the {MOST_ROWS} of {len(rows)} cells with the highest mmcs")
+        losses = ", ".join(dict.fromkeys(row["loss"] for row in rows))
+        print(f"{path}: {counts(rows)} (loss: {losses}; * best of the column)")
     raise typer.Exit(0 if summary.done else 1)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,9 +13,8 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    ValidationInfo,
     WithJsonSchema,
-    field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -100,31 +99,35 @@ class DataConfig(Section):
 
     def probabilities(self) -> Iterator[float]:
         """p_i for each feature: how likely it fires in a sample, empty ones not yet filled."""
+        largest = self._largest()
+        return (min(1.0, largest * self.decay**i) for i in range(self.n_features))
+
+    def _largest(self) -> float:
+        """p_0, by the formula: it may come out over 1."""
         n, log = self.n_features, math.log(self.decay)
         total = n if log == 0 else math.expm1(n * log) / math.expm1(log)  # Σ decay**i, i < n
-        scale = self.mean_active / (total if self.rescale else self.n_features)
-        return (scale * self.decay**i for i in range(self.n_features))
+        return self.mean_active / (total if self.rescale else n)
 
     def misfits(self) -> Iterator[Misfit]:
         """What does not go together."""
-        largest = next(self.probabilities())
-        if largest > 1:
+        largest = self._largest()
+        if largest > 1 + 1e-9:  # the largest mean that fits is never exact
             text = (
                 f"with {self.mean_active:g} feature 0 would fire with probability {largest:.4g}, "
                 f"over 1; "
                 f"the largest mean that fits is {largest_mean(self.mean_active / largest)}"
             )
             yield Misfit(
-                ("mean_active",),
+                ("data", "mean_active"),
                 text,
                 ("data.mean_active", "data.n_features", "data.decay", "data.rescale"),
             )
         if self.correlation == "batch" and not self.rescale:
             text = "with correlation: batch the probabilities are always rescaled; leave this out"
-            yield Misfit(("rescale",), text, ("data.correlation", "data.rescale"))
+            yield Misfit(("data", "rescale"), text, ("data.correlation", "data.rescale"))
         if self.correlation != "none" and self.n_features > 8192:
             text = "a full correlation matrix allows at most 8192 features; use correlation: none"
-            yield Misfit(("n_features",), text, ("data.correlation", "data.n_features"))
+            yield Misfit(("data", "n_features"), text, ("data.correlation", "data.n_features"))
 
 
 class ModelConfig(Section):
@@ -230,27 +233,21 @@ class SweepConfig(Section):
     """Record metrics and atoms every so many epochs (and before the first and after the last)."""
     eval: EvalConfig = EvalConfig()
     """The evaluation."""
-    jobs: JobsConfig = Field(default=JobsConfig(), validate_default=True)
+    jobs: JobsConfig = JobsConfig()
     """The execution."""
 
-    @field_validator("data")
-    @classmethod
-    def _data_fits(cls, data: DataConfig) -> DataConfig:
-        refuse("data", data.misfits())
-        return data
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        misfits = (
+            *self.data.misfits(),
+            *size_misfits(self.grid, self.data.n_features),
+            *self._cell_misfits(),
+        )
+        refuse("config", misfits)
+        return self
 
-    @field_validator("grid")
-    @classmethod
-    def _sizes_fit(cls, grid: dict[str, list[Any]], info: ValidationInfo) -> dict[str, list[Any]]:
-        data = info.data.get("data")  # not there if it is wrong
-        refuse("grid", size_misfits(grid, data.n_features if data else None))
-        return grid
-
-    @field_validator("jobs")
-    @classmethod
-    def _not_too_many(cls, jobs: JobsConfig, info: ValidationInfo) -> JobsConfig:
-        cells = math.prod(len(values) for values in info.data.get("grid", {}).values())
-        if cells > jobs.max_cells:
-            text = f"the grid has {cells:,} cells, more than max_cells: {jobs.max_cells:,}"
-            refuse("jobs", [Misfit(("max_cells",), text, ("grid", "jobs.max_cells"))])
-        return jobs
+    def _cell_misfits(self) -> Iterator[Misfit]:
+        cells = math.prod(len(values) for values in self.grid.values())
+        if cells > self.jobs.max_cells:
+            text = f"{cells:,} cells are more than jobs.max_cells: {self.jobs.max_cells:,}"
+            yield Misfit(("grid",), text, ("grid", "jobs.max_cells"))

@@ -146,6 +146,9 @@ def read_arrays(path: Path) -> Arrays:
     from safetensors.numpy import load_file
 
     try:
+        path.open(
+            "rb"
+        ).close()  # safetensors says of every file it cannot open that it is not there
         return dict(load_file(path))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise RunError(f"{path}: cannot be read: {_reason(error)}") from None

@@ -14,11 +14,8 @@ STACK_BYTES = 4 << 30
 """What a job of stacked cells may take in memory. A constant, so that the plan does not depend on
 the machine of the moment."""
 
-CHUNK_LATENTS = 1 << 20
+CHUNK_LATENTS = 3 << 17
 """About how many latents of a stack are computed at a time (see `training/fused.py`)."""
-
-
-TILE_LATENTS = 3 << 17
 
 
 @dataclass(frozen=True)
@@ -114,13 +111,6 @@ def chunk_size(latents: int, batch_size: int) -> int:
     """
     power = 1 << max(9, min(11, round(math.log2(max(1, CHUNK_LATENTS / latents)))))
     return min(batch_size, power)
-
-
-def tile_shape(cells: int, dict_size: int, batch_size: int) -> tuple[int, int]:
-    """How many of a group's ``cells``, and of a batch's samples, are trained on at once on a CPU."""
-    together = min(cells, max(1, TILE_LATENTS // (512 * dict_size)))
-    power = 1 << max(9, min(11, round(math.log2(max(1, TILE_LATENTS / (together * dict_size))))))
-    return together, min(batch_size, power)
 
 
 def snapshot_count(config: SweepConfig, cell: Cell) -> int:

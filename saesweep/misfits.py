@@ -42,16 +42,14 @@ def refuse(title: str, misfits: Iterable[Misfit]) -> None:
         raise ValidationError.from_exception_data(title, errors)
 
 
-def size_misfits(grid: Mapping[str, Sequence[Any]], n_features: int | None) -> Iterator[Misfit]:
-    """What is wrong with the dictionary sizes of ``grid``; ``n_features`` may be unknown."""
+def size_misfits(grid: Mapping[str, Sequence[Any]], n_features: int) -> Iterator[Misfit]:
+    """What is wrong with the dictionary sizes of ``grid``."""
     about = ("grid.dict_ratio", "grid.dict_size")
     if "dict_ratio" in grid and "dict_size" in grid:
         text = "dict_ratio is given too; keep one of them (the other may be null)"
-        yield Misfit(("dict_size",), text, about)
+        yield Misfit(("grid", "dict_size"), text, about)
     elif "dict_ratio" not in grid and "dict_size" not in grid:
-        yield Misfit((), "has neither dict_ratio nor dict_size; give one of them", about)
-    if n_features is None:
-        return
+        yield Misfit(("grid",), "has neither dict_ratio nor dict_size; give one of them", about)
     seen = set()
     for i, ratio in enumerate(grid.get("dict_ratio", [])):
         size = latents(ratio, n_features)
@@ -61,7 +59,7 @@ def size_misfits(grid: Mapping[str, Sequence[Any]], n_features: int | None) -> I
                 f"{ratio:.10g} times {n_features} features makes {ratio * n_features:.10g} latents"
                 f"{', as a ratio before it does' if size else reason}"
             )
-            yield Misfit(("dict_ratio", i), text, ("grid.dict_ratio", "data.n_features"))
+            yield Misfit(("grid", "dict_ratio", i), text, ("grid.dict_ratio", "data.n_features"))
         seen.add(size)
 
 

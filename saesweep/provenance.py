@@ -10,29 +10,41 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from saesweep import __version__
-from saesweep.files import write_json
+from saesweep.errors import RunError
+from saesweep.files import read_json, write_json
 from saesweep.run_folder import Run
+from saesweep.version import __version__
 
 PACKAGES = ("torch", "numpy", "scikit-learn", "scipy", "safetensors", "pydantic")
 
 
 def write(run: Run, device: str) -> None:
-    """Write the versions, machine, code and command that ``run`` is being trained with."""
-    write_json(
-        run.path / "provenance.json",
-        {
-            "saesweep": __version__,
-            "python": platform.python_version(),
-            "packages": {name: _version(name) for name in PACKAGES},
-            "platform": platform.platform(),
-            "device": _device_name(device),
-            "git": _git(),
-            "command": sys.argv,
-            "seed": run.config.seed,
-            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        },
-    )
+    """Write the versions, machine, code and command that ``run`` is being trained with.
+
+    What it was trained with before stays: a resumed run keeps its first entry, and a list of the
+    later ones under ``resumed``.
+    """
+    path = run.path / "provenance.json"
+    now = _facts(run, device)
+    try:
+        first = read_json(path)
+        write_json(path, first | {"resumed": [*first.get("resumed", []), now]})
+    except RunError:  # none there yet, or not readable
+        write_json(path, now)
+
+
+def _facts(run: Run, device: str) -> dict[str, Any]:
+    return {
+        "saesweep": __version__,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "device": _device_name(device),
+        "git": _git(),
+        "command": sys.argv,
+        "seed": run.config.seed,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+    }
 
 
 def _version(package: str) -> str | None:

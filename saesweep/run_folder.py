@@ -186,7 +186,7 @@ class Run:
     def baselines(self) -> list[Row]:
         """The rows of ``metrics/baselines.csv``; none if it is not there."""
         path = self.metrics_dir / "baselines.csv"
-        return files.read_rows(path) if path.exists() else []
+        return files.read_rows(path) if os.path.exists(path) else []
 
     # The truth
 

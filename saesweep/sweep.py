@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +12,14 @@ import torch
 from saesweep import provenance
 from saesweep.config import SweepConfig
 from saesweep.data.ground_truth import ground_truth
-from saesweep.data.synthetic import Batch, SyntheticSource
-from saesweep.dictionaries.baselines import baselines
+from saesweep.data.synthetic import SyntheticSource
 from saesweep.errors import UsageError
 from saesweep.figures.data import draw_data
 from saesweep.figures.stills import draw_stills
-from saesweep.files import Row, write_rows, write_tensors
+from saesweep.files import Row, write_tensors
 from saesweep.grid import plan
 from saesweep.jobs.local import run_jobs
-from saesweep.metrics.baselines import score
+from saesweep.metrics.baselines import write_baselines
 from saesweep.metrics.collect import collect
 from saesweep.metrics.totals import EvaluationSet
 from saesweep.reporting import Reporter
@@ -39,6 +40,12 @@ class Summary:
         return all(row["state"] == "done" for row in self.rows)
 
 
+def new_run(config: SweepConfig, out: str | Path = "outputs", name: str | None = None) -> Run:
+    """Make a run folder for ``config``, once it is known that the device it asks for is there."""
+    choose_device(config.jobs.device)
+    return Run.create(config, out, name)
+
+
 def run_sweep(
     run: Run,
     reporter: Reporter | None = None,
@@ -55,9 +62,8 @@ def run_sweep(
     reporter = reporter or Reporter()
     config = run.config
     device = choose_device(device or config.jobs.device)
-    with run.lock():
+    with run.lock(), _recorded(run):
         run.sweep_up()
-        run.record("start", **this_process())
         provenance.write(run, device)
 
         source = SyntheticSource(config.data, config.seed, device)
@@ -73,12 +79,24 @@ def run_sweep(
         reporter.planned(run.cells, states, jobs)
         run_jobs(run, jobs, source, data, reporter, fail_fast=fail_fast)
 
-        write_baselines(run, evaluation, data, reporter)
+        reporter.note("baselines")
+        write_baselines(run, evaluation, reporter)
         rows = collect(run)
         reporter.note("figures")
         draw_stills(run)
-        run.record("end", done=sum(row["state"] == "done" for row in rows), cells=len(rows))
     return Summary(run, rows)
+
+
+@contextmanager
+def _recorded(run: Run) -> Iterator[None]:
+    """Note in the run's events that this process started, and how it ended."""
+    run.record("start", **this_process())
+    try:
+        yield
+    except BaseException as error:
+        run.record("stop", reason=type(error).__name__)
+        raise
+    run.record("end")
 
 
 def choose_device(wanted: str) -> str:
@@ -92,24 +110,6 @@ def choose_device(wanted: str) -> str:
                 f"device {wanted}: this machine has {torch.cuda.device_count()} for CUDA"
             )
     return wanted
-
-
-def write_baselines(run: Run, batch: Batch, data: EvaluationSet, reporter: Reporter) -> None:
-    """Write ``metrics/baselines.csv``, unless it is there from before."""
-    path = run.metrics_dir / "baselines.csv"
-    names = run.config.eval.baselines
-    if path.exists() or not names:
-        return
-    reporter.note("baselines")
-    batch = Batch(batch.x.cpu(), batch.codes_true.cpu())
-    data = EvaluationSet(batch, data.features.cpu())
-    sizes = sorted({cell.dict_size for cell in run.cells})
-    rows = [
-        {"baseline": baseline.name, "dict_size": baseline.atoms.shape[1]}
-        | score(baseline, batch, data, run.config.eval.learned_threshold)
-        for baseline in baselines(names, batch, data.features, sizes, run.config.seed)
-    ]
-    write_rows(path, rows, list(rows[0]))
 
 
 def draw_data_of(config: SweepConfig, folder: Path) -> list[Path]:

@@ -92,7 +92,7 @@ def test_a_wrong_config_leaves_no_folder(saesweep: Command, tmp_path: Path) -> N
         (["run", "small.yaml", "--set", "train.lr"], "should be key.path=value"),
         (["run", "small.yaml", "--device", "gpu"], "should be auto, cpu, cuda or cuda:N"),
         (["run", "small.yaml", "--device", "cuda:77"], "cuda:77"),
-        (["run", "small.yaml", "--name", "../up"], "--name ../up: should be letters"),
+        (["run", "small.yaml", "--name", "../up"], "--name ../up: should be up to 100 letters"),
         (["status", "outputs/none"], "outputs/none: there is no such run"),
         (["resume", "."], "it has no config.yaml"),
         (["results", "outputs/none", "--format", "xml"], "should be one of table, csv, json, md"),
@@ -108,6 +108,7 @@ def test_mistakes_are_answered_in_a_line_or_two(
     assert expected in ran.stderr
     assert len(ran.stderr.splitlines()) <= 2
     assert "Traceback" not in ran.stderr
+    assert [path.name for path in small_file.parent.iterdir()] == ["small.yaml"]
 
 
 def test_an_existing_name_is_refused(saesweep: Command, small_file: Path, tmp_path: Path) -> None:

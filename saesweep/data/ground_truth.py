@@ -39,8 +39,9 @@ def ground_truth(source: SyntheticSource, evaluation: Batch) -> dict[str, Tensor
         tensors["correlation"] = source.correlation.float()
     if source.config.n_features <= MOST_PAIRS:
         fires = (evaluation.codes_true > 0).float()
-        # A feature that never fires, or always does, correlates with nothing.
-        tensors["firing_correlation"] = (
-            torch.corrcoef(fires.T).nan_to_num(0).reshape(source.config.n_features, -1)
-        )
+        fires = fires - fires.mean(dim=0)
+        norms = fires.norm(dim=0)
+        # A feature that never fires, or always does, correlates with nothing: 0, not 0/0.
+        scaled = fires / torch.where(norms > 0, norms, 1)
+        tensors["firing_correlation"] = scaled.T @ scaled
     return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}

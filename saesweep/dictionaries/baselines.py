@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -31,29 +31,40 @@ class Baseline:
     """latents [samples, dict_size] and x_hat [samples, d_in], or None where there is no encoder"""
 
 
-def baselines(
+def fits(
     names: Sequence[str], batch: Batch, features: Tensor, dict_sizes: Sequence[int], seed: int
-) -> Iterator[Baseline]:
-    """The baselines ``names``, fitted on samples ``batch`` of data with ``features`` [n, d_in]."""
-    x = batch.x[:FIT_SAMPLES].double().cpu()
-    if "pca" in names:
-        yield _pca(x, rank=min(features.shape), seed=seed)
-    if "ica" in names:
-        yield _ica(x, rank=min(features.shape), seed=seed)
-    for size in dict_sizes:
-        if "kmeans" in names and size * SAMPLES_PER_CLUSTER <= len(x):
-            yield _kmeans(x, size, seed)
-    for size in dict_sizes:
-        if "random" in names:
-            atoms = torch.randn(
-                RANDOM_DRAWS, size, x.shape[1], generator=stream(seed, "random", size)
-            )
-            atoms = atoms / atoms.norm(dim=-1, keepdim=True)
-            yield Baseline("random", atoms, encode=None)
-    if "truth" in names:
-        yield Baseline(
-            "truth", features[None], lambda batch: (batch.codes_true, batch.codes_true @ features)
-        )
+) -> Iterator[tuple[str, Callable[[], Baseline]]]:
+    """Each of the baselines ``names``: what to call it, and the function that fits it.
+
+    They are fitted on the first samples of ``batch``, data with ``features`` [n_features, d_in];
+    k-means and random atoms once for each of ``dict_sizes``.
+    """
+    x = batch.x[:FIT_SAMPLES].double()
+    rank = min(features.shape)
+    once = {
+        "pca": partial(_pca, x, rank, seed),
+        "ica": partial(_ica, x, rank, seed),
+        "truth": partial(_truth, features),
+    }
+    for name in names:
+        if name in once:
+            yield name, once[name]
+        for size in dict_sizes:
+            if name == "kmeans" and size * SAMPLES_PER_CLUSTER <= len(x):
+                yield f"kmeans of {size}", partial(_kmeans, x, size, seed)
+            if name == "random":
+                yield f"random of {size}", partial(_random, size, x.shape[1], seed)
+
+
+def _truth(features: Tensor) -> Baseline:
+    """The true features as atoms, the true coefficients as latents."""
+    return Baseline("truth", features[None], lambda b: (b.codes_true, b.codes_true @ features))
+
+
+def _random(size: int, d_in: int, seed: int) -> Baseline:
+    """Several dictionaries of random unit atoms: chance."""
+    atoms = torch.randn(RANDOM_DRAWS, size, d_in, generator=stream(seed, "random", size))
+    return Baseline("random", atoms / atoms.norm(dim=-1, keepdim=True), encode=None)
 
 
 def _state(seed: int, name: str) -> int:
@@ -82,15 +93,11 @@ def _pca(x: Tensor, rank: int, seed: int) -> Baseline:
 def _ica(x: Tensor, rank: int, seed: int) -> Baseline:
     """FastICA: columns of the mixing matrix as atoms, sources as latents."""
     from sklearn.decomposition import FastICA
-    from sklearn.exceptions import ConvergenceWarning
 
     ica = FastICA(
         n_components=rank, whiten="unit-variance", max_iter=400, random_state=_state(seed, "ica")
     )
-    with warnings.catch_warnings():
-        # Overcomplete features are not independent components: it may never settle.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        ica.fit(x.numpy())
+    ica.fit(x.numpy())
     unmix, mixing = (torch.from_numpy(m.T.copy()).float() for m in (ica.components_, ica.mixing_))
     return _linear("ica", unmix, mixing, torch.from_numpy(ica.mean_).float())
 

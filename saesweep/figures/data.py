@@ -92,7 +92,9 @@ def draw_correlation(
         low, high = map(number, (correlation.diagonal().min(), correlation.diagonal().max()))
         note += f" ({low if low == high else f'{low} to {high}'} in A, 1 as measured)"
     if firing_correlation is not None and _reach(firing_correlation)[1]:
-        note += f"; the outermost {1 - QUANTILE:.0%} of measured pairs lie beyond the colours"
+        note += (
+            f"; the outermost {100 * (1 - QUANTILE):.0f} % of measured pairs lie beyond the colours"
+        )
     width = WIDTH if len(matrices) == 2 else NARROW
     sheet = Sheet("Correlation between features", note, side + 0.5, caption, width)
     for column, (name, matrix, signed) in enumerate(matrices):

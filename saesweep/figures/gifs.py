@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from saesweep.errors import RunError
-from saesweep.figures.animation import (
+from saesweep.figures.animations.cell_frames import cell_frames
+from saesweep.figures.animations.cosine_scene import colours
+from saesweep.figures.animations.encoding import (
     Frame,
     Palette,
     check_format,
@@ -19,11 +21,9 @@ from saesweep.figures.animation import (
     ramp,
     write_animation,
 )
-from saesweep.figures.cell_frames import cell_frames
-from saesweep.figures.cosine_scene import colours
-from saesweep.figures.film import Truth, count_snapshots, read_film, read_truth
-from saesweep.figures.grid_frames import Plan, grid_frames, plan
-from saesweep.figures.scene import COLOURS, FEATURE, GRID, SHADE
+from saesweep.figures.animations.film import Truth, count_snapshots, read_film, read_truth
+from saesweep.figures.animations.grid_frames import Plan, grid_frames, plan
+from saesweep.figures.animations.scene import COLOURS, FEATURE, GRID, SHADE
 from saesweep.figures.style import INK
 from saesweep.files import atomic_write
 

@@ -35,6 +35,9 @@ from saesweep.figures.style import (
     wants_log,
 )
 
+# The least that a colour scale spans, as a share of the largest value.
+LEAST_RANGE = 0.004
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -103,8 +106,12 @@ def colour_norm(values: np.ndarray) -> Normalize | None:
     finite = values[np.isfinite(values)]
     if not finite.size or finite.min() == finite.max():
         return None
-    scale = LogNorm if wants_log(finite) else Normalize
-    return scale(float(finite.min()), float(finite.max()))
+    low, high = float(finite.min()), float(finite.max())
+    if wants_log(finite):
+        return LogNorm(low, high)
+    # Differences that the written digits do not show should not span all colours.
+    spare = max(0.0, LEAST_RANGE * max(abs(low), abs(high)) - (high - low)) / 2
+    return Normalize(low - spare, high + spare)
 
 
 def best_cells(values: np.ndarray, direction: str | None) -> np.ndarray:

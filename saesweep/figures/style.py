@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import Formatter, MaxNLocator
 
 from saesweep.files import atomic_write
 
@@ -123,11 +123,32 @@ def tidy(axes: Axes) -> Axes:
     return axes
 
 
+class PlainNumbers(Formatter):
+    """Tick labels with as many decimals as their step needs, and no offset beside the axis."""
+
+    def __call__(self, value: float, pos: int | None = None) -> str:
+        """One label, for where the others are not known."""
+        return number(value)
+
+    def format_ticks(self, values: Sequence[float]) -> list[str]:
+        """The labels of all ticks."""
+        steps = np.diff(np.sort(values))
+        largest = float(np.abs(values).max()) if len(values) else 0.0
+        if not steps.size or not steps.min() > 0:
+            return [number(value) for value in values]
+        power = int(np.floor(np.log10(steps.min()) + 1e-6))
+        if largest >= 1e5 or largest < 1e-3:
+            digits = 1 + max(0, int(np.floor(np.log10(largest))) - power)
+            return [number(value, digits) for value in values]
+        return [f"{value:.{max(0, -power)}f}".replace("-", "−") for value in values]
+
+
 def ticks(axis: Axis, most: int, whole: bool = False) -> None:
     """At most about `most` ticks, at multiples of 1, 2 or 5 times a power of ten."""
     axis.set_major_locator(
         MaxNLocator(most, integer=whole, steps=[1, 2, 5, 10], min_n_ticks=1 if whole else 2)
     )
+    axis.set_major_formatter(PlainNumbers())
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -3,18 +3,50 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 
 from saesweep.catalogue import METRICS
 from saesweep.data.synthetic import Batch
-from saesweep.dictionaries.baselines import Baseline
+from saesweep.dictionaries.baselines import Baseline, fits
+from saesweep.files import Row, write_rows
 from saesweep.metrics import recovery
 from saesweep.metrics.evaluate import match_metrics, reconstruction
 from saesweep.metrics.totals import EvaluationSet, Totals
+from saesweep.reporting import Reporter
+from saesweep.run_folder import Run
 
 CHUNK = 4096
 """Samples at a time."""
+
+
+def write_baselines(run: Run, evaluation: Batch, reporter: Reporter) -> None:
+    """Write ``metrics/baselines.csv``, unless it is there from before.
+
+    A baseline that cannot be fitted (k-means on constant data, say) is left out, and said so.
+    """
+    path = run.metrics_dir / "baselines.csv"
+    if path.exists():
+        return
+    config = run.config
+    batch = Batch(evaluation.x.cpu(), evaluation.codes_true.cpu())
+    data = EvaluationSet(batch, torch.from_numpy(run.ground_truth()["features"]))
+    sizes = sorted({cell.dict_size for cell in run.cells})
+    rows: list[Row] = []
+    for label, fit in fits(config.eval.baselines, batch, data.features, sizes, config.seed):
+        try:
+            with warnings.catch_warnings():
+                # FastICA may not settle on features that are no independent components, and
+                # degenerate data divides by zero: what matters of either shows in the scores.
+                warnings.simplefilter("ignore")
+                baseline = fit()
+            name = {"baseline": baseline.name, "dict_size": baseline.atoms.shape[1]}
+            rows.append(name | score(baseline, batch, data, config.eval.learned_threshold))
+        except (ArithmeticError, RuntimeError, ValueError) as error:
+            run.record("baseline_failed", baseline=label, reason=str(error))
+            reporter.note(f"no baseline {label}: {str(error).splitlines()[0]}")
+    write_rows(path, rows, ["baseline", "dict_size", *METRICS])
 
 
 def score(

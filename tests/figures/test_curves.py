@@ -122,8 +122,10 @@ def test_variants_have_a_stroke_each_as_long_as_they_can_be_told_apart(readable)
     assert not set(many) & set(readable(figure))
 
 
-@pytest.mark.parametrize("sizes", [SIZES[:1], SIZES[:2], SIZES[:3], SIZES[:5], SIZES])
-@pytest.mark.parametrize("l1", [L1[:1], L1, MANY_L1])
+@pytest.mark.parametrize(
+    ("sizes", "l1"),
+    [(SIZES[:1], L1[:1]), (SIZES[:2], L1), (SIZES[:3], L1), (SIZES[:5], L1[:2]), (SIZES, MANY_L1)],
+)
 def test_curves_are_readable(sizes, l1, readable):
     levels = {"chance": 0.2, "true features": 1.0}
     title = "Fraction of Variance Unexplained over training"
@@ -174,9 +176,10 @@ def test_trade_off_leaves_out_cells_without_numbers(readable):
     assert {"no cell has a value", "true L0 1.35"} <= set(words)
 
 
-@pytest.mark.parametrize("count", [1, 2, 8])
-@pytest.mark.parametrize("l1", [L1[:1], L1, MANY_L1])
-@pytest.mark.parametrize("variants", [1, 3])
+@pytest.mark.parametrize(
+    ("count", "l1", "variants"),
+    [(1, L1[:1], 1), (1, L1, 3), (2, L1, 1), (2, MANY_L1, 3), (8, MANY_L1, 1), (8, L1, 3)],
+)
 def test_trade_off_is_readable(count, l1, variants, readable):
     fronts = [front(size, l1, v) for size in SIZES[:count] for v in range(variants)]
     names = [f"seed={v}" for v in range(variants)] if variants > 1 else [""]

@@ -161,7 +161,9 @@ def test_rare_outliers_do_not_bleach_a_correlation(readable):
     matrix[3, 7] = matrix[7, 3] = 0.9
     figure = draw_correlation(firing_correlation=matrix)
     assert figure.axes[0].images[0].norm.vmax < 0.04
-    assert "the outermost 1% of measured pairs lie beyond the colours" in " ".join(readable(figure))
+    assert "the outermost 1 % of measured pairs lie beyond the colours" in " ".join(
+        readable(figure)
+    )
 
 
 @pytest.mark.parametrize(("n", "violins"), [(6, 6), (24, 24), (25, 0)])

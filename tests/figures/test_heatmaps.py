@@ -12,7 +12,7 @@ from saesweep.figures.cell_text import fit
 from saesweep.figures.heatmap_page import Grid, References
 from saesweep.figures.heatmaps import Panel, best_cells, colour_norm, heatmap
 from saesweep.figures.labels import spread
-from saesweep.figures.style import LOSSES, level, number, text_width, wrap
+from saesweep.figures.style import LOSSES, PlainNumbers, level, number, text_width, wrap
 
 TOY = Grid([24, 48], [4, 8], [0.01, 0.01778, 0.03162, 0.05623, 0.1, 0.1778])
 LARGE = Grid(
@@ -156,6 +156,31 @@ def test_written_values_are_right_to_the_digits_shown_and_fit(low, high, width):
 )
 def test_the_colour_scale_is_logarithmic_only_when_warranted(values, kind):
     assert type(colour_norm(np.array(values))) is kind
+
+
+def test_differences_that_are_not_written_do_not_span_all_colours(readable):
+    values = 0.9272 + np.linspace(0, 1e-6, 12).reshape(2, 6)
+    figure = draw(values)
+    colours = np.asarray(figure.axes[0].images[0].get_array())
+    assert np.ptp(colours, axis=(0, 1)).max() < 0.01
+    assert outlined(figure) == [(0, 0)]
+    assert not any("e" in words and "+" in words for words in readable(figure))
+
+
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        ([0.92, 0.94, 0.96], ["0.92", "0.94", "0.96"]),
+        ([0, 0.05, 0.1], ["0.00", "0.05", "0.10"]),
+        ([-20, 0, 20], ["−20", "0", "20"]),
+        ([0, 2e7, 4e7], ["0", "2e7", "4e7"]),
+        ([2e-6, 2.5e-6, 3e-6], ["2e-6", "2.5e-6", "3e-6"]),
+        ([5], ["5"]),
+        ([], []),
+    ],
+)
+def test_tick_labels(places, words):
+    assert PlainNumbers().format_ticks(places) == words
 
 
 @pytest.mark.parametrize("values", [[np.nan, np.nan], [2.0, 2.0], [3.0, np.nan], []])

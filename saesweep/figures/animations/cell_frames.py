@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from saesweep.figures.animation import Frame
-from saesweep.figures.canvas import Canvas, blend, text_width, wrap
-from saesweep.figures.cosine_scene import LEVELS, Matrices, Mosaics, Square, colours
-from saesweep.figures.film import Film, Truth
-from saesweep.figures.scene import Disc, Spheres
+from saesweep.figures.animations.canvas import Canvas, blend, text_width, wrap
+from saesweep.figures.animations.cosine_scene import LEVELS, Matrices, Mosaics, Square, colours
+from saesweep.figures.animations.encoding import Frame
+from saesweep.figures.animations.film import Film, Truth
+from saesweep.figures.animations.scene import Disc, Spheres
 from saesweep.figures.style import BLUE, GREY, PALE, number
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def _titles(run: Run, cell: Cell, truth: Truth) -> tuple[str, list[str]]:
     title = f"L1 {number(cell.l1, 4)} · dictionary {cell.dict_size} ({ratio}×)"
     parts = [
         run.config.name,
-        f"{len(truth.features)} features in {truth.dimensions} dimensions",
-        *(f"{axis} {value}" for axis, value in cell.extra.items()),
+        truth.words,
+        *(f"{axis} {value}" for axis, value in cell.extra.items() if axis != "train.loss"),
         f"loss: {cell.train.loss}",
     ]
     return title, wrap(" · ".join(parts), ROOM)
@@ -75,16 +75,15 @@ def _largest(title: str) -> int:
 
 def _key(cell: Cell, film: Film, truth: Truth) -> str:
     if isinstance(film.picture, Matrices):
-        k, n = film.picture.levels.shape[1], len(truth.features)
-        which = f"the {k} most probable of {n:,} features" if k < n else f"the {n} features"
+        which = truth.which(film.picture.levels.shape[1])
         return (
             f"Rows: {which}; columns: the atom that is closest to each, at this epoch. "
-            "A feature is learned where the diagonal comes to 1 and its row and column to 0."
+            "A feature is learned where the diagonal comes to 1."
         )
     repeat = " (colours repeat)" if len(truth.features) > 8 else ""
     return (
         f"Grey: true features. Colour: the {cell.dict_size} atoms and their paths, by the feature "
-        f"that each ends closest to{repeat}; paler on the far side, faded rings when dead."
+        f"that each ends closest to{repeat}; {truth.shades}."
     )
 
 

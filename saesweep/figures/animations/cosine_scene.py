@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from saesweep.figures.canvas import Canvas, blend
+from saesweep.figures.animations.canvas import Canvas, blend
 from saesweep.figures.style import GREY, SIGNED
 
 LEVELS = 51

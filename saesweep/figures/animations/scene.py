@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saesweep.figures.canvas import Canvas, blend
-
-Floats = NDArray[np.floating]
+from saesweep.figures.animations.camera import Floats, graticule, project
+from saesweep.figures.animations.canvas import Canvas, blend
 
 # Okabe and Ito's palette without the yellow, which is lost on white, and two of Tol's.
 COLOURS = (
@@ -20,6 +18,8 @@ COLOURS = (
 FEATURE, GRID, SHADE = "#4b5563", "#9aa5b4", "#c3ccd8"
 FAR, DEAD = 0.35, 0.16
 """Opacity of what is on the far side, and of dead atoms."""
+HORIZON = -0.02
+"""Depth above which a tip counts as near: what lies on the outline does."""
 REFERENCE = 210
 """Radius in pixels for which the sizes of dots and lines are given."""
 
@@ -54,58 +54,6 @@ class Track:
     """[dict_size]: the feature to which each atom is closest in the last snapshot."""
 
 
-def camera(azimuth: float, elevation: float) -> Floats:
-    """Rotation [3, 3] whose rows are right, up and towards the viewer; angles in degrees.
-
-    >>> camera(0, 0).round()  # from the x axis: y to the right, z up
-    array([[ 0.,  1.,  0.],
-           [ 0.,  0.,  1.],
-           [ 1.,  0.,  0.]])
-    """
-    (sin_a, sin_e), (cos_a, cos_e) = (
-        turn(np.radians([azimuth, elevation])) for turn in (np.sin, np.cos)
-    )
-    return (
-        np.array(
-            [
-                [-sin_a, cos_a, 0.0],
-                [-sin_e * cos_a, -sin_e * sin_a, cos_e],
-                [cos_e * cos_a, cos_e * sin_a, sin_e],
-            ]
-        )
-        + 0.0
-    )  # no negative zeros
-
-
-def choose_view(features: Floats) -> Floats:
-    """The camera [3, 3] for features [n, d], d ≤ 3, from which they are best told apart.
-
-    In fewer than three dimensions the plane itself is looked at.
-    """
-    if features.shape[1] < 3:
-        return camera(-90, 90)
-    # The first are the most probable; more than a few dozen overlap from everywhere.
-    points = features[:32]
-    views = [camera(a, e) for e in range(-50, 51, 10) for a in range(0, 360, 6)]
-    return max(views, key=lambda view: _separation(points @ view.T))
-
-
-def _separation(seen: Floats) -> float:
-    """Least distance between tips, and from the centre; ties go to tips turned to the viewer."""
-    points = np.vstack([seen[:, :2], np.zeros(2)])
-    distances = np.linalg.norm(points[:, None] - points, axis=2)
-    np.fill_diagonal(distances, np.inf)
-    return float(distances.min() + 0.15 * seen[:, 2].mean())
-
-
-def project(points: Floats, view: Floats) -> Floats:
-    """Directions [..., d], d ≤ 3, as unit vectors in the camera's coordinates [..., 3]."""
-    length = np.linalg.norm(points, axis=-1, keepdims=True)
-    flat = [(0, 0)] * (points.ndim - 1)
-    full = np.pad(points / np.maximum(length, 1e-12), [*flat, (0, 3 - points.shape[-1])])
-    return np.asarray(full @ view.T)
-
-
 def follow(atoms: Floats, dead: NDArray[np.bool_], features: Floats, view: Floats) -> Track:
     """The track of atoms [T, dict_size, d] among features [n_features, d]."""
     closest = np.argmax(atoms[-1] @ features.T, axis=1)
@@ -126,7 +74,7 @@ class Spheres:
         self._features = project(features, view)
         self._round = features.shape[1] == 3
         sizes = [track.tips.shape[1] for _, track in panels]
-        self._scale = panels[0][0].scale if panels else 1.0
+        self._scale = panels[0][0].scale
         self._centres = np.repeat([(disc.x, disc.y) for disc, _ in panels], sizes, axis=0)
         ends = np.concatenate([track.ends_at for _, track in panels])
         self._colours = np.vstack([blend(colour) for colour in COLOURS])[ends % len(COLOURS)]
@@ -148,10 +96,10 @@ class Spheres:
         depth = np.concatenate([track.tips[i, :, 2] for _, track, i in moments])
         dead = np.concatenate([track.dead[i] for _, track, i in moments])
         self._lengthen_trails(points, dead)
-        near = depth > -0.02
-        for half in (~near, near):
+        near = depth > HORIZON
+        for half, alpha in ((~near, FAR), (near, 1.0)):
             order = np.flatnonzero(half)[np.argsort(depth[half])]
-            self._draw_atoms(points, dead, order, 1.0 if half is near else FAR)
+            self._draw_atoms(points, dead, order, alpha)
 
     def _draw_atoms(
         self, points: Floats, dead: NDArray[np.bool_], order: NDArray[np.intp], alpha: float
@@ -193,34 +141,13 @@ class Spheres:
 
     def _draw_features(self, disc: Disc) -> None:
         """Grey arms with a ring around each tip, wide enough to show around the atoms on it."""
-        order = np.argsort(self._features[:, 2])
-        for i in order:
-            tip = disc.place(self._features[i])
-            alpha = FAR if self._features[i, 2] < -0.02 else 1.0
-            colour = blend(FEATURE, alpha)
-            arm = np.array([(disc.x, disc.y), tip])
-            self._canvas.lines([arm], colour, 3.0 * self._scale)
-            self._canvas.dots([tip], 4.0 * self._scale, colour)
-            self._canvas.dots([tip], 10 * self._scale, "none", colour, 2.0 * self._scale)
-
-
-@cache
-def graticule() -> Floats:
-    """Circles of latitude and longitude every 30°, in short pieces [pieces, points, 3]."""
-    steps = np.radians(np.arange(0, 361, 5)).reshape(-1)
-    latitudes = [
-        np.stack(
-            [np.cos(lat) * np.cos(steps), np.cos(lat) * np.sin(steps), 0 * steps + np.sin(lat)]
-        )
-        for lat in np.radians([-60, -30, 0, 30, 60])
-    ]
-    longitudes = [
-        np.stack([np.cos(steps) * np.cos(lon), np.cos(steps) * np.sin(lon), np.sin(steps)])
-        for lon in np.radians(range(0, 180, 30))
-    ]
-    circles = np.stack([*latitudes, *longitudes]).transpose(0, 2, 1)
-    pieces = np.stack([circles[:, :-1], circles[:, 1:]], axis=2)
-    return np.asarray(pieces.reshape(-1, 2, 3))
+        seen = self._features[np.argsort(self._features[:, 2])]
+        tips = disc.place(seen)
+        colours = blend(FEATURE, np.where(seen[:, 2] > HORIZON, 1.0, FAR))
+        arms = np.stack([np.broadcast_to((disc.x, disc.y), tips.shape), tips], axis=1)
+        self._canvas.lines(arms, colours, 3.0 * self._scale)
+        self._canvas.dots(tips, 4.0 * self._scale, colours)
+        self._canvas.dots(tips, 10 * self._scale, "none", colours, 2.0 * self._scale)
 
 
 def _shade(canvas: Canvas, disc: Disc) -> None:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from saesweep.figures.animation import Frame
-from saesweep.figures.canvas import Canvas, blend, wrap
-from saesweep.figures.cosine_scene import Matrices, Mosaics, Square
-from saesweep.figures.film import Film, Truth
-from saesweep.figures.scene import Disc, Spheres, Track
+from saesweep.figures.animations.canvas import Canvas, blend, wrap
+from saesweep.figures.animations.cosine_scene import Matrices, Mosaics, Square
+from saesweep.figures.animations.encoding import Frame
+from saesweep.figures.animations.film import Film, Truth
+from saesweep.figures.animations.scene import Disc, Spheres, Track
 from saesweep.figures.style import GREY, PALE, number
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ Value = TypeVar("Value", int, float)
 
 LEFT, MARGIN, LINE, NUMBER = 78, 24, 16, 20
 # A page of about a thousand pixels; with many cells it grows, up to these.
-WIDE, HIGH, LEAST, LARGEST = 914, 720, 64, 240
+WIDE, HIGH, LEAST, LARGEST = 914, 720, 64, 360
 MOST_COLUMNS, MOST_ROWS = 18, 12
 
 
@@ -44,6 +44,11 @@ class Plan:
         across = max(LEAST, WIDE // len(self.l1))
         down = max(LEAST, HIGH // len(self.sizes) - NUMBER)
         return min(LARGEST, across, down)
+
+    @property
+    def inner(self) -> int:
+        """Largest side of a matrix in a panel."""
+        return int(self.pitch * 0.94)
 
     def place(self, cell: str, top: int) -> tuple[int, int]:
         """The top left corner of a cell's panel; `top` is where the first row begins."""
@@ -89,7 +94,7 @@ def grid_frames(
 
     `films` by cell name; `blanks` says what stands in place of a film that is missing.
     """
-    caption = wrap(_caption(plan, films), _width(plan) - 2 * MARGIN)
+    caption = wrap(_caption(truth, plan, films), _width(plan) - 2 * MARGIN)
     top = 106
     bottom = top + len(plan.sizes) * (plan.pitch + NUMBER)
     height = bottom + 12 + LINE * len(caption)
@@ -127,10 +132,7 @@ def _width(plan: Plan) -> int:
 def _draw_head(canvas: Canvas, run: Run, truth: Truth, plan: Plan, top: int) -> None:
     """Title, names of the axes, and the value of each column and row."""
     losses = sorted({cell.train.loss for cell in run.cells if cell.name in plan.places})
-    parts = [
-        f"{len(truth.features)} features in {truth.dimensions} dimensions",
-        f"loss: {' and '.join(losses)}",
-    ]
+    parts = [truth.words, f"loss: {' and '.join(losses)}"]
     canvas.write(MARGIN, 34, run.config.name, 20, bold=True)
     canvas.write(MARGIN, 54, " · ".join(parts), colour=GREY)
     canvas.write(canvas.width - MARGIN, 54, "epoch", colour=GREY, align="right")
@@ -155,7 +157,7 @@ def _scenes(
 ) -> list[Spheres | Mosaics]:
     spheres: list[tuple[Disc, Track]] = []
     mosaics: list[tuple[Square, Matrices]] = []
-    half, inner = plan.pitch / 2, int(plan.pitch * 0.88)
+    half, inner = plan.pitch / 2, plan.inner
     for name, film in films.items():
         left, y = plan.place(name, top)
         if isinstance(film.picture, Matrices):
@@ -186,20 +188,21 @@ def _draw_blank(canvas: Canvas, plan: Plan, place: tuple[int, int], words: str) 
         canvas.write(place[0] + middle, y, line, 11, GREY, align="middle")
 
 
-def _caption(plan: Plan, films: Mapping[str, Film]) -> str:
+def _caption(truth: Truth, plan: Plan, films: Mapping[str, Film]) -> str:
     pictures = [film.picture for film in films.values()]
     parts = list(plan.notes)
     if any(isinstance(picture, Track) for picture in pictures):
         parts.append(
             "Grey: true features. Colour: atoms and their paths, by the feature that each ends "
-            "closest to; paler on the far side, faded rings when dead."
+            f"closest to; {truth.shades}."
         )
     left_out = max(film.atoms_left_out for film in films.values())
     if left_out:
         parts.append("Of large dictionaries some atoms are drawn, evenly chosen.")
-    if any(isinstance(picture, Matrices) for picture in pictures):
+    rows = {min(p.levels.shape[1], plan.inner // 2) for p in pictures if isinstance(p, Matrices)}
+    if rows:
         parts.append(
-            "Matrices: cosine of the most probable features (rows) with the atom closest to each "
+            f"Matrices: cosine of {truth.which(max(rows))} (rows) with the atom closest to each "
             "(columns), blue −1, white 0, red 1."
         )
     parts.append("Number: MMCS, mean over true features of the largest cosine with an atom.")

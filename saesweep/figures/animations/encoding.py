@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise, repeat
 from pathlib import Path
@@ -75,7 +74,7 @@ class Palette:
         rgb = np.stack([codes & 255, codes >> 8 & 255, codes >> 16], axis=1).astype(np.float32)
         own = self.colours.astype(np.float32)
         # |a - b|² without the |a|², which is the same for every b.
-        return np.argmin((own**2).sum(axis=1) - 2 * rgb @ own.T, axis=1)
+        return np.asarray(np.argmin((own**2).sum(axis=1) - 2 * rgb @ own.T, axis=1))
 
 
 def ramp(ink: str, steps: int) -> NDArray[np.uint8]:
@@ -114,7 +113,8 @@ def _write_gif(
     shown = np.zeros((1, 1), dtype=np.uint8)
     for frame, stay in zip(frames, stays, strict=True):
         # Alpha is 255 everywhere: without it, a pixel is a code of 24 bits.
-        pixels = np.ascontiguousarray(frame).view("<u4")[..., 0] & 0xFFFFFF
+        codes = np.ascontiguousarray(frame).view("<u4")[..., 0].astype(np.uint32, copy=False)
+        pixels = codes & np.uint32(0xFFFFFF)
         if seen is None:
             shown = part = palette.index(pixels)
             corner = (0, 0)
@@ -182,10 +182,8 @@ def _write_mp4(path: Path, frames: Iterable[Frame], stays: Sequence[int], fps: f
         "macro_block_size": 16,
         "output_params": ["-crf", "18", "-preset", "veryfast", "-movflags", "+faststart"],
     }
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        writer = imageio.get_writer(path, format="FFMPEG", mode="I", fps=fps, **options)
-    with writer:
+    opened: Any = imageio.get_writer(path, format="FFMPEG", mode="I", fps=fps, **options)
+    with opened as writer:
         for frame in _repeat_last(frames, repeats):
             writer.append_data(np.ascontiguousarray(frame[..., :3]))
 

@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saesweep.errors import RunError
-from saesweep.figures.cosine_scene import Matrices, from_atoms, from_cosines
-from saesweep.figures.scene import Track, choose_view, follow
+from saesweep.figures.animations.camera import Floats, choose_view
+from saesweep.figures.animations.cosine_scene import Matrices, from_atoms, from_cosines
+from saesweep.figures.animations.scene import Track, follow
 
 if TYPE_CHECKING:
     from saesweep.grid import Cell
     from saesweep.run_folder import Run
 
-Floats = NDArray[np.floating]
-
 SHOWN = 64
 """Most features in a cosine matrix."""
+NEEDED = {"epoch", "best_cosine", "best_atom", "dead"}
+DEAD_ARE = "faded rings when dead"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,22 @@ class Truth:
     def dimensions(self) -> int:
         """Length of a feature, d."""
         return int(self.features.shape[1])
+
+    @property
+    def words(self) -> str:
+        """How many features there are in how many dimensions."""
+        (n, d) = self.features.shape
+        return f"{n:,} feature{'s' * (n != 1)} in {d} dimension{'s' * (d != 1)}"
+
+    def which(self, count: int) -> str:
+        """Which features a matrix of `count` rows shows."""
+        n = len(self.features)
+        return f"the {count} most probable of {n:,} features" if count < n else f"all {n} features"
+
+    @property
+    def shades(self) -> str:
+        """What pale colours mean, for captions."""
+        return f"paler on the far side, {DEAD_ARE}" if self.dimensions == 3 else DEAD_ARE
 
 
 @dataclass(frozen=True)
@@ -70,9 +87,11 @@ def read_truth(run: Run) -> Truth:
 def count_snapshots(run: Run, cell: Cell) -> int:
     """How many snapshots a cell has; 0 where there are none or they cannot be read."""
     try:
-        return len(run.snapshots(cell)["epoch"])
-    except (RunError, LookupError):
+        arrays = run.snapshots(cell)
+    except RunError:
         return 0
+    whole = arrays.keys() >= NEEDED and not arrays.keys().isdisjoint({"atoms", "cosines"})
+    return len(arrays["epoch"]) if whole else 0
 
 
 def read_film(run: Run, cell: Cell, truth: Truth, most_atoms: int | None = None) -> Film:

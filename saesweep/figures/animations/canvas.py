@@ -73,7 +73,7 @@ class Canvas:
         centres: ArrayLike,
         radii: ArrayLike,
         faces: ArrayLike,
-        edges: ArrayLike = "none",  # type: ignore[assignment]
+        edges: ArrayLike = "none",
         width: float = 0.0,
     ) -> None:
         """Draw discs at `centres` [n, 2], in order; radii [n] or one, colours [n, 4] or one."""
@@ -122,7 +122,7 @@ def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
 
 
 @lru_cache(maxsize=4096)
-def _ink(text: str, size: int, bold: bool) -> tuple[NDArray[np.float32], int]:
+def _ink(text: str, size: int, bold: bool) -> tuple[NDArray[np.float64], int]:
     """How much of each pixel a line of text covers, and the row of its baseline.
 
     matplotlib takes 0.7 ms for each new text; Pillow 0.05, and none where it was written before.
@@ -130,7 +130,7 @@ def _ink(text: str, size: int, bold: bool) -> tuple[NDArray[np.float32], int]:
     ascent, descent = (font := _font(size, bold)).getmetrics()
     image = Image.new("L", (max(1, ceil(font.getlength(text))), ascent + descent))
     ImageDraw.Draw(image).text((0, ascent), text, fill=255, font=font, anchor="ls")
-    return np.asarray(image, dtype=np.float32) / 255, ascent
+    return np.asarray(image, dtype=np.float64) / 255, ascent
 
 
 def text_width(text: str, size: int = 12, *, bold: bool = False) -> float:

@@ -1,0 +1,339 @@
+"""The records of one cell: what state it is in, and that no damage passes for done."""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saesweep.cell_folder import HASHED, CellFolder
+from saesweep.config_file import parse_config
+from saesweep.errors import RunError, StorageError
+from saesweep.grid import expand
+
+SOME = settings(derandomize=True, database=None, deadline=None, max_examples=60)
+CELL = expand(
+    parse_config(
+        "data: {activation_dim: 3, n_features: 2, mean_active: 1}\ngrid: {l1: 0.1, dict_ratio: 2}"
+    )
+)[0]
+ROWS = [{"epoch": 0, "mmcs": 0.5, "loss": 1.0}, {"epoch": 10, "mmcs": 0.75, "loss": math.nan}]
+METRICS = {"mmcs": 0.75, "mcc": math.nan, "dead_neurons": 2.0}
+
+
+def cell_folder(parent: Path) -> CellFolder:
+    return CellFolder(parent / CELL.name, CELL)
+
+
+def finish(folder: CellFolder) -> CellFolder:
+    """As training does it."""
+    folder.begin("training on cpu")
+    folder.write_history(ROWS)
+    sae = {"W_enc": torch.rand(3, 4), "b_enc": torch.zeros(4), "W_dec": torch.rand(4, 3)}
+    folder.finish(sae, {"epoch": torch.tensor([0, 10])}, METRICS, seconds=1.5, steps=10)
+    return folder
+
+
+@pytest.fixture
+def done(tmp_path: Path) -> CellFolder:
+    return finish(cell_folder(tmp_path))
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+# States
+
+
+def test_a_cell_waits_until_it_is_done(tmp_path: Path) -> None:
+    folder = cell_folder(tmp_path)
+    assert folder.state() == "waiting"  # there is no folder yet
+    assert folder.error() == ""
+    folder.begin("training")
+    assert folder.state() == "waiting"
+    folder.write_history(ROWS)
+    assert folder.state() == "waiting"
+    assert finish(folder).state() == "done"
+
+
+def test_a_finished_cell_has_these_files(done: CellFolder) -> None:
+    assert set(tree(done.path)) == {*HASHED, "log.txt", "result.json"}
+    assert json.loads((done.path / "cell.json").read_text()) == CELL.describe()
+    log = (done.path / "log.txt").read_text().splitlines()
+    assert [re.sub(r"^\S+ \S+ ", "", line) for line in log] == ["training on cpu", "done"]
+
+
+def test_what_was_recorded_is_read_back(done: CellFolder) -> None:
+    result = done.result()
+    assert {key: result["metrics"][key] for key in ("mmcs", "dead_neurons")} == {
+        "mmcs": 0.75,
+        "dead_neurons": 2.0,
+    }
+    assert math.isnan(result["metrics"]["mcc"])
+    assert (result["seconds"], result["steps"], result["cell"]) == (1.5, 10, CELL.name)
+    history = done.history()
+    assert list(history) == ["epoch", "mmcs", "loss"]
+    assert history["mmcs"].tolist() == [0.5, 0.75]
+    assert math.isnan(history["loss"][1])
+    assert done.snapshots()["epoch"].tolist() == [0, 10]
+    assert done.progress() == (10, 0.75)
+
+
+def test_the_result_is_json_without_nan(done: CellFolder) -> None:
+    def refuse(name: str) -> None:
+        raise AssertionError(name)
+
+    text = (done.path / "result.json").read_text()
+    assert json.loads(text, parse_constant=refuse)["metrics"]["mcc"] is None
+
+
+@pytest.mark.parametrize("name", [*HASHED, "result.json"])
+@pytest.mark.parametrize("damage", ["remove", "truncate", "empty", "flip", "append", "folder"])
+def test_a_cell_with_any_file_damaged_is_not_done(name: str, damage: str, done: CellFolder) -> None:
+    path = done.path / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    elif damage != "remove":
+        middle = len(content) // 2
+        flipped = bytes([content[middle] ^ 1])
+        path.write_bytes(
+            {
+                "truncate": content[:middle],
+                "empty": b"",
+                "flip": content[:middle] + flipped + content[middle + 1 :],
+                "append": content + b"x",
+            }[damage]
+        )
+    if name == "result.json" and damage == "remove":
+        assert done.state() == "waiting"
+    else:
+        assert done.state() == "damaged"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "null",
+        "{",
+        '{"metrics": {}}',
+        '{"metrics": {}, "files": null}',
+        '{"metrics": {}, "files": {}}',
+        '{"metrics": {}, "files": 3}',
+        json.dumps({"metrics": {}, "files": HASHED}),
+        json.dumps({"metrics": {}, "files": dict.fromkeys(HASHED)}),
+        json.dumps({"metrics": {}, "files": dict.fromkeys(HASHED, "0" * 64)}),
+        '{"metrics": [], "files": {}}',
+        '{"metrics": {"mmcs": "high"}}',
+        '{"metrics": {"mmcs": [1]}}',
+        '{"metrics": {"mmcs": 1' + "0" * 400 + "}}",
+        "[" * 100_000,
+    ],
+    ids=lambda text: text[:40],
+)
+def test_a_result_that_is_none_is_damage(text: str, done: CellFolder) -> None:
+    (done.path / "result.json").write_text(text)
+    assert done.state() == "damaged"
+
+
+def test_other_hashes_than_those_of_the_files_are_damage(done: CellFolder) -> None:
+    path = done.path / "result.json"
+    result = json.loads(path.read_text())
+    for changed in (
+        {**result["files"], "sae.safetensors": "0" * 64},
+        {**result["files"], "../../other": "0" * 64},
+        {key: value for key, value in result["files"].items() if key != "sae.safetensors"},
+    ):
+        path.write_text(json.dumps({**result, "files": changed}))
+        assert done.state() == "damaged"
+    path.write_text(json.dumps(result))
+    assert done.state() == "done"
+
+
+@SOME
+@given(first=st.integers(0, 2000), removed=st.integers(0, 9), put=st.binary(max_size=9))
+def test_no_damage_to_a_result_passes_for_done_or_raises(
+    first: int, removed: int, put: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = cell_folder(tmp_path_factory.getbasetemp() / "shared")
+    if folder.state() != "done":
+        finish(folder)
+    path = folder.path / "result.json"
+    whole = path.read_bytes()
+    first %= len(whole)
+    path.write_bytes(whole[:first] + put + whole[first + removed :])
+    try:
+        # What stays done has all of its hashes: only numbers or spaces can have changed.
+        if folder.state() == "done":
+            assert json.loads(path.read_bytes())["files"] == json.loads(whole)["files"]
+        else:
+            assert folder.state() == "damaged"
+    finally:
+        path.write_bytes(whole)
+
+
+# Failure
+
+
+def test_a_failure_is_kept_with_its_reason(tmp_path: Path) -> None:
+    folder = cell_folder(tmp_path)
+    folder.begin("training")
+    folder.fail("diverged: its loss is nan", "Traceback\n  line\n")
+    assert folder.state() == "failed"
+    assert folder.error() == "diverged: its loss is nan"
+    assert (
+        folder.path / "error.txt"
+    ).read_text() == "diverged: its loss is nan\nTraceback\n  line\n"
+    assert "failed: diverged" in (folder.path / "log.txt").read_text()
+
+
+def test_a_done_cell_stays_done_beside_an_error(done: CellFolder) -> None:
+    (done.path / "error.txt").write_text("old")
+    assert done.state() == "done"
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"why\n" * 3])
+def test_the_reason_is_one_line_whatever_is_in_the_file(content: bytes, tmp_path: Path) -> None:
+    folder = cell_folder(tmp_path)
+    folder.path.mkdir()
+    (folder.path / "error.txt").write_bytes(content)
+    assert folder.state() == "failed"
+    assert "\n" not in folder.error()
+
+
+# Beginning again
+
+
+def test_beginning_again_moves_the_earlier_attempt_aside(done: CellFolder) -> None:
+    before = tree(done.path)
+    done.begin("again")
+    assert done.state() == "waiting"
+    (aside,) = (done.path / "earlier").iterdir()
+    assert tree(aside) == before
+    assert {path.name for path in done.path.iterdir()} == {"cell.json", "log.txt", "earlier"}
+
+
+def test_no_attempt_is_ever_lost(tmp_path: Path) -> None:
+    # All in one second and one process, which once made them share a folder.
+    folder = cell_folder(tmp_path)
+    for i in range(4):
+        folder.begin(f"attempt {i}")
+        folder.write_history([{"epoch": i}])
+        folder.fail(f"reason {i}")
+    folder.begin("last")
+    kept = [path.read_text() for path in (folder.path / "earlier").rglob("error.txt")]
+    assert sorted(kept) == [f"reason {i}\n" for i in range(4)]
+    histories = [path.read_text() for path in (folder.path / "earlier").rglob("history.csv")]
+    assert sorted(histories) == [f"epoch\n{i}\n" for i in range(4)]
+
+
+def test_a_killed_attempt_leaves_nothing_to_move(tmp_path: Path) -> None:
+    folder = cell_folder(tmp_path)
+    folder.begin("first")
+    folder.write_history(ROWS)
+    folder.begin("second")
+    assert not (folder.path / "earlier").exists()
+    assert "first" in (folder.path / "log.txt").read_text()
+
+
+def test_the_mark_of_done_is_moved_first(done: CellFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename, moved = Path.rename, []
+
+    def stop(self: Path, target: Path) -> Path:
+        moved.append(self.name)
+        if len(moved) == 2:
+            raise KeyboardInterrupt  # killed between two moves
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", stop)
+    with pytest.raises(KeyboardInterrupt):
+        done.begin("again")
+    assert moved[0] == "result.json"
+    assert done.state() == "waiting"
+
+
+@pytest.mark.parametrize("method", ["mkdir", "rename"])
+def test_a_disk_that_refuses_to_move_is_said(
+    method: str, done: CellFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, method, full)
+    with pytest.raises(StorageError, match=r"cannot be moved aside: No space left on device$"):
+        done.begin("again")
+    monkeypatch.undo()
+    assert done.state() == "done"
+
+
+def test_a_cell_is_not_done_when_the_disk_fills_up_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def full(old: Path, new: Path) -> None:
+        if new.name == "result.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "replace", full)
+    folder = cell_folder(tmp_path)
+    with pytest.raises(StorageError, match=r"result\.json: cannot be written: No space left"):
+        finish(folder)
+    assert folder.state() == "waiting"
+
+
+# Damaged records
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n\n",
+        "epoch,mmcs\n",
+        "epoch,mmcs\n0,x\n",
+        "epoch,mmcs\n0\n",
+        'epoch\n"0\n',
+        "\0",
+        "epoch\n\n0",
+    ],
+)
+def test_a_history_that_is_none_is_said(text: str, done: CellFolder) -> None:
+    (done.path / "history.csv").write_text(text)
+    if text == "epoch\n\n0":  # a blank line is no damage
+        assert done.history()["epoch"].tolist() == [0.0]
+        return
+    with pytest.raises(RunError, match=r"history\.csv: (damaged|cannot be read): ."):
+        done.history()
+    epoch, mmcs = done.progress(7)
+    assert epoch == 7
+    assert math.isnan(mmcs)
+
+
+@pytest.mark.parametrize("row", ["inf,1", "nan,1", "1e999,1"])
+def test_progress_needs_an_epoch_that_is_a_number(row: str, done: CellFolder) -> None:
+    (done.path / "history.csv").write_text(f"epoch,mmcs\n{row}\n")
+    assert done.progress(7)[0] == 7
+
+
+def test_what_is_not_there_is_said(tmp_path: Path) -> None:
+    folder = cell_folder(tmp_path)
+    for read in (folder.result, folder.history, folder.snapshots):
+        with pytest.raises(RunError, match="cannot be read: No such file or directory"):
+            read()
