@@ -59,6 +59,8 @@ class Run:
         cls, config: SweepConfig, out: str | Path = "outputs", name: str | None = None
     ) -> Run:
         """Make the folder ``out/name`` for ``config``; without a name the first free ``runN``."""
+        if name is not None and not re.fullmatch(NAME, name):
+            raise UsageError(f"--name {name}: should be {NAME_RULE}")
         if os.path.lexists(out) and not os.path.isdir(out):
             raise UsageError(f"{out}: runs are kept in a folder, and this is none")
         try:
@@ -270,8 +272,6 @@ def this_process() -> Row:
 def _claim(out: Path, name: str | None) -> Path:
     """Make a folder that was not there before, so that no two runs share one."""
     if name is not None:
-        if not re.fullmatch(NAME, name):
-            raise UsageError(f"--name {name}: should be {NAME_RULE}")
         (out / name).mkdir()
         return out / name
     number = 1

@@ -11,10 +11,13 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LINT_IMPORTS = "from importlinter.cli import lint_imports_command as command; command()"
+CODE = [
+    path for path in ("saesweep", "tests", "benchmarks", "conftest.py") if (ROOT / path).exists()
+]
 
 CHECKS = {
-    "ruff check": ("ruff", ["-m", "ruff", "check", "."]),
-    "ruff format": ("ruff", ["-m", "ruff", "format", "--check", "."]),
+    "ruff check": ("ruff", ["-m", "ruff", "check", *CODE]),
+    "ruff format": ("ruff", ["-m", "ruff", "format", "--check", *CODE]),
     "mypy": ("mypy", ["-m", "mypy"]),
     "lint-imports": ("importlinter", ["-c", LINT_IMPORTS]),
 }

@@ -97,7 +97,7 @@ def test_a_name_is_no_path(name: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         Run.create(CONFIG, out, name)
     assert str(caught.value).startswith(f"--name {name}: should be up to 100 letters, digits,")
-    assert [path.name for path in tmp_path.rglob("*")] in ([], ["outputs"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_runs_are_kept_in_a_folder(tmp_path: Path) -> None:
@@ -424,6 +424,7 @@ def read_only() -> Iterator[Run]:
         if root:
             os.seteuid(65534)
         else:
+            (run.path / "events.jsonl").chmod(0o444)
             run.path.chmod(0o555)
         try:
             yield run
