@@ -262,6 +262,9 @@ def _complain(error: Exception) -> NoReturn:
     if isinstance(error, SaesweepError):
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    if isinstance(error, MemoryError) or "allocate" in str(error):  # torch raises RuntimeError
+        print(f"error: out of memory: {str(error).splitlines()[-1]}", file=sys.stderr)
+        sys.exit(1)
     name = type(error).__name__
     print(
         f"error: {name}: {error}\nThis is a fault in saesweep: --debug shows where.",

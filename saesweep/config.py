@@ -56,6 +56,7 @@ def _auto_or_count(given: Any) -> Any:
 
 
 Count = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=MOST)]
+Width = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=2**20)]
 Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -79,9 +80,9 @@ class DataConfig(Section):
 
     source: Literal["synthetic"] = "synthetic"
     """Where activations come from."""
-    activation_dim: Count
+    activation_dim: Width
     """d: how many numbers an activation has."""
-    n_features: Count
+    n_features: Width
     """n: how many true features there are, as random unit directions in d dimensions."""
     mean_active: Positive
     """How many features are active in a sample, on average."""

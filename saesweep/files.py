@@ -146,9 +146,8 @@ def read_arrays(path: Path) -> Arrays:
     from safetensors.numpy import load_file
 
     try:
-        path.open(
-            "rb"
-        ).close()  # safetensors says of every file it cannot open that it is not there
+        with path.open("rb"):  # safetensors says of every file it cannot open: not found
+            pass
         return dict(load_file(path))
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise RunError(f"{path}: cannot be read: {_reason(error)}") from None

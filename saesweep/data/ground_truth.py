@@ -38,10 +38,18 @@ def ground_truth(source: SyntheticSource, evaluation: Batch) -> dict[str, Tensor
     if source.correlation is not None:
         tensors["correlation"] = source.correlation.float()
     if source.config.n_features <= MOST_PAIRS:
-        fires = (evaluation.codes_true > 0).float()
-        fires = fires - fires.mean(dim=0)
-        norms = fires.norm(dim=0)
-        # A feature that never fires, or always does, correlates with nothing: 0, not 0/0.
-        scaled = fires / torch.where(norms > 0, norms, 1)
-        tensors["firing_correlation"] = scaled.T @ scaled
+        tensors["firing_correlation"] = _correlation(evaluation.codes_true > 0)
     return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _correlation(fires: Tensor) -> Tensor:
+    """Pearson's correlation [n, n] of the columns of ``fires`` [samples, n], bool.
+
+    A feature that never fires, or always does, correlates with nothing: 0.
+    """
+    ones = fires.float()
+    together = (ones.T @ ones).double()  # counts: exact in float32 up to 2^24 samples
+    counts = together.diagonal()
+    covariance = len(fires) * together - counts[:, None] * counts
+    scale = covariance.diagonal().sqrt()
+    return (covariance / (scale[:, None] * scale)).nan_to_num(0).float()

@@ -140,5 +140,5 @@ def _activate_one(codes: Tensor, generator: torch.Generator) -> None:
     """
     size, n = codes.shape
     chosen = torch.randint(n, (size, 1), generator=generator, device=codes.device)
-    empty = ~codes.any(dim=1, keepdim=True)
-    codes.scatter_(1, chosen, torch.where(empty, 1.0, codes.gather(1, chosen)))
+    empty = codes.sum(dim=1, keepdim=True) == 0
+    codes.scatter_add_(1, chosen, empty.to(codes.dtype))  # adds 0 where the row is not empty

@@ -1,1 +1,1 @@
-"""Moving pictures of dictionaries as they are learned: what a frame shows, and how it is encoded."""
+"""Dictionaries as they are learned: what a frame shows, and how frames are encoded."""
