@@ -54,10 +54,10 @@ def reconstruction(totals: Totals, data: EvaluationSet) -> dict[str, Tensor]:
         "recon_loss": totals.squared_error / data.x.numel(),
         "fvu": totals.squared_error / data.variance,
         "shrinkage": totals.norm_ratios / data.counted,
-        "l0": totals.fires.sum(dim=1) / samples,
+        "l0": totals.fires.sum(dim=1).double() / samples,
         "l1": totals.latent_sum / samples,
         "dead_neurons": dead,
-        "dead_fraction": dead / totals.fires.shape[1],
+        "dead_fraction": dead.double() / totals.fires.shape[1],
     }
 
 

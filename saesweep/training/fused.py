@@ -111,7 +111,7 @@ class FusedGradient:
                 # The encoder saw x - b_dec: what flowed into the bias flows back into b_dec.
                 bias_grad = group.encoder_grad[:, -1:]
                 group.encoder_grad[:, :-1] -= group.b_dec.transpose(1, 2) @ bias_grad
-                group.b_dec_grad -= bias_grad @ group.encoder[:, :-1].transpose(1, 2)
+                group.b_dec_grad.sub_(bias_grad @ group.encoder[:, :-1].transpose(1, 2))
 
 
 def _with_penalty(group: Group, loss: str) -> Tensor:
