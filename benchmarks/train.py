@@ -128,7 +128,7 @@ class Plain:
 
 
 class Peer:
-    """Another library's trainers, one a cell, fed with ready batches: drawing them costs nothing."""
+    """Another library, a trainer a cell, fed with ready batches: drawing them costs nothing."""
 
     def __init__(self, case: Case, source: SyntheticSource) -> None:
         self.pool = [source.batch(step, case.config.train.batch_size).x for step in range(POOL)]

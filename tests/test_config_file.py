@@ -122,7 +122,7 @@ def test_every_config_that_comes_along_is_right(path: Path) -> None:
         # sizes and ranges
         ("6", "0", "2:39: data.n_features: given 0: should be greater than 0"),
         ("3,", "-3,", "2:24: data.activation_dim: given -3: should be greater than 0"),
-        ("6", "1e99", "2:39: data.n_features: given 1e+99: should be less than or equal to 2147483648"),
+        ("6", "1e99", "2:39: data.n_features: given 1e+99: should be less than or equal to 1048576"),
         ("name: toy", "train: {epochs: 0}", "1:17: train.epochs: given 0: should be greater than 0"),
         ("name: toy", "train: {batch_size: -1e4}", "1:21: train.batch_size: given -10000.0: should be greater than 0"),
         ("name: toy", "train: {lr: 0}", "1:13: train.lr: given 0: should be greater than 0"),

@@ -129,7 +129,7 @@ def test_against_finite_differences(loss: str):
     stack = Stack([cell(0.7, 3, 1e-3, loss, bias=True)], 2, seed=5, dtype=torch.float64)
     group = stack.groups[0]
     assert group.b_dec is not None
-    group.b_dec += 0.2
+    group.b_dec.add_(0.2)
     x = samples(9, 2).numpy()
     FusedGradient(stack, 9, loss)(torch.from_numpy(x))
     parts = [part.numpy() for part in parts_of(group, 0)]
@@ -162,7 +162,7 @@ def test_a_second_batch_replaces_the_first():
     gradient(samples(10, 3, seed=2))
     assert not torch.equal(stack.gradients, first)
     gradient(samples(10, 3, seed=1))
-    torch.testing.assert_close(stack.gradients, first, rtol=0, atol=0)
+    torch.testing.assert_close(stack.gradients, first, **TIGHT)
 
 
 def test_a_latent_that_is_off_gets_no_gradient():

@@ -17,7 +17,9 @@ from saesweep.sweep import run_sweep
 from saesweep.training.loop import train
 
 DATA = DataConfig(activation_dim=3, n_features=6, mean_active=1, correlation="batch")
-STEPS = 60
+STEPS = 40
+FEW = 10
+"""Steps where threads take part, which wait for each other on a busy machine."""
 
 
 def cell(l1: float, size: int, *, seed: int = 0, lr: float = 1e-2, bias: bool = False) -> Cell:
@@ -29,14 +31,17 @@ def cell(l1: float, size: int, *, seed: int = 0, lr: float = 1e-2, bias: bool = 
 Weights = dict[str, dict[str, torch.Tensor]]
 
 
-def trained(cells: list[Cell], dtype: torch.dtype = torch.float64, poison: str = "") -> Weights:
+def trained(
+    cells: list[Cell], dtype: torch.dtype = torch.float64, poison: str = "", steps: int = STEPS
+) -> Weights:
     """Each cell's weights after training; the encoder of the cell ``poison`` starts as NaN."""
+    config = cells[0].train.model_copy(update={"epochs": steps})
     stack = Stack(cells, 3, seed=0, dtype=dtype)
     for group in stack.groups:
         for place, one in enumerate(group.cells):
             if one.name == poison:
                 group.encoder[place] = math.nan
-    train(stack, SyntheticSource(DATA, 0), cells[0].train, STEPS, lambda epoch, step: True)
+    train(stack, SyntheticSource(DATA, 0), config, steps, lambda epoch, step: True)
     return {c.name: g.sae(i).tensors() for g in stack.groups for i, c in enumerate(g.cells)}
 
 
@@ -50,6 +55,7 @@ RATES = [cell(0.1, 12, lr=lr) for lr in (1e-3, 3e-3)]
 SEEDS = [cell(0.1, 24, seed=seed) for seed in (1, 2)]
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("bias", [False, True])
 def test_in_double_precision_to_ten_digits(bias: bool):
     cells = [
@@ -61,6 +67,7 @@ def test_in_double_precision_to_ten_digits(bias: bool):
         assert_same(trained([one]), together, one.name, 1e-10)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_order_and_neighbours_do_not_matter():
     together = trained([*GRID, *RATES, *SEEDS])
     backwards = trained([*SEEDS, *RATES, *GRID[::-1]])
@@ -70,15 +77,16 @@ def test_order_and_neighbours_do_not_matter():
         assert_same(together, some, one.name, 1e-10)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_in_single_precision_within_rounding():
-    # Products of other shapes round otherwise: 1e-7 a step, which training spreads over 60 steps.
+    # Products of other shapes round otherwise: 1e-7 a step, which training spreads over 40 steps.
     together = trained([*GRID, *RATES], torch.float32)
     for one in [*GRID, *RATES]:
         assert_same(trained([one], torch.float32), together, one.name, 2e-4)
 
 
 def test_twice_the_same_is_bit_identical():
-    first, second = trained(GRID, torch.float32), trained(GRID, torch.float32)
+    first, second = (trained(GRID, torch.float32, steps=FEW) for _ in range(2))
     for one in GRID:
         assert_same(first, second, one.name, 0)
 
@@ -86,14 +94,15 @@ def test_twice_the_same_is_bit_identical():
 @pytest.mark.parametrize("sick", [GRID[0], GRID[3], RATES[1]])
 def test_a_cell_of_nan_leaves_its_neighbours_untouched(sick: Cell):
     cells = [*GRID, *RATES]
-    healthy = trained(cells, torch.float32)
-    with_sick = trained(cells, torch.float32, poison=sick.name)
+    healthy = trained(cells, torch.float32, steps=FEW)
+    with_sick = trained(cells, torch.float32, poison=sick.name, steps=FEW)
     assert with_sick[sick.name]["W_enc"].isnan().all()
     for one in cells:
         if one is not sick:
             assert_same(healthy, with_sick, one.name, 0)
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_learning_rate_that_explodes_hurts_its_own_cell_only():
     healthy, absurd = ([*GRID, cell(0.1, 12, lr=lr)] for lr in (0.5, 1e30))
     calm, wild = trained(healthy, torch.float32), trained(absurd, torch.float32)
@@ -102,7 +111,8 @@ def test_a_learning_rate_that_explodes_hurts_its_own_cell_only():
         assert_same(calm, wild, one.name, 0)
 
 
-def test_in_a_sweep_the_diverged_cell_fails_alone(tmp_path: Path):
+def test_in_a_sweep_the_diverged_cell_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("saesweep.sweep.draw_stills", lambda run: None)
     config = SweepConfig.model_validate(
         {
             "name": "wild",
@@ -113,7 +123,7 @@ def test_in_a_sweep_the_diverged_cell_fails_alone(tmp_path: Path):
             "eval": {"n_samples": 500, "baselines": []},
         }
     )
-    summary = run_sweep(Run.create(config, tmp_path), figures=False)
+    summary = run_sweep(Run.create(config, tmp_path))
     assert not summary.done
     for row in summary.rows:
         wild = row["train.lr"] == 1e30
@@ -126,7 +136,7 @@ def test_in_a_sweep_the_diverged_cell_fails_alone(tmp_path: Path):
     alone = SweepConfig.model_validate(
         {**config.model_dump(), "grid": {"l1": [0.1], "dict_size": [6, 12], "train.lr": [1e-3]}}
     )
-    rows = run_sweep(Run.create(alone, tmp_path), figures=False).rows
+    rows = run_sweep(Run.create(alone, tmp_path)).rows
     done = [row for row in summary.rows if row["state"] == "done"]
     for mine, theirs in zip(rows, done, strict=True):
         assert mine["recon_loss"] == pytest.approx(theirs["recon_loss"], rel=1e-4)

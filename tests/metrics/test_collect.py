@@ -1,0 +1,140 @@
+"""Tables of a run whose cells were never trained: their weights are written by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from saesweep.catalogue import METRICS
+from saesweep.config import SweepConfig
+from saesweep.dictionaries.sae import SAE
+from saesweep.files import Row, read_rows
+from saesweep.grid import Cell
+from saesweep.metrics.collect import collect
+from saesweep.run_folder import Run
+
+E1, E2, E3 = torch.eye(3)
+
+
+def run_of(grid: dict[str, Any], out: Path) -> Run:
+    data = {"activation_dim": 3, "n_features": 2, "mean_active": 1}
+    return Run.create(SweepConfig.model_validate({"data": data, "grid": grid}), out)
+
+
+def finish(run: Run, cell: Cell, atoms: torch.Tensor, **metrics: float) -> None:
+    """Leave what a trained cell leaves."""
+    assert len(atoms) == cell.dict_size
+    folder = run.folder(cell)
+    folder.begin("by hand")
+    folder.write_history([{"epoch": 0, "step": 0, "loss": 1.0}])
+    sae = SAE(W_enc=atoms.T, b_enc=torch.zeros(len(atoms)), W_dec=atoms, b_dec=torch.zeros(3))
+    values = {key: math.nan for key in METRICS} | metrics
+    del values["mmcs_larger"], values["mmcs_next_larger"]
+    folder.finish(sae.tensors(), {"epoch": torch.tensor([0])}, values)
+
+
+def named(rows: list[Row]) -> dict[str, Row]:
+    return {row["cell"]: row for row in rows}
+
+
+SMALL = torch.stack([E1, E2])
+MIDDLE = torch.stack([E1, 0.6 * E2 + 0.8 * E3, -E3])
+LARGE = torch.stack([0.8 * E1 + 0.6 * E2, E3, -E1, -E2])
+# The mean over the smaller dictionary's atoms of the largest signed cosine with one of the larger:
+SMALL_MIDDLE = (1 + 0.6) / 2
+SMALL_LARGE = (0.8 + 0.6) / 2
+MIDDLE_LARGE = (0.8 + 0.8 + 0) / 3
+
+
+def test_agreement_with_larger_dictionaries(tmp_path: Path):
+    run = run_of({"l1": [0.1], "dict_size": [4, 2, 3]}, tmp_path)  # not in order of size
+    for cell, atoms in zip(run.cells, (LARGE, SMALL, MIDDLE), strict=True):
+        finish(run, cell, atoms)
+    rows = named(collect(run))
+    small, middle = rows["l1=0.1_dict=2"], rows["l1=0.1_dict=3"]
+    assert small["mmcs_larger"] == pytest.approx((SMALL_MIDDLE + SMALL_LARGE) / 2)
+    assert small["mmcs_next_larger"] == pytest.approx(SMALL_MIDDLE)
+    assert middle["mmcs_larger"] == pytest.approx(MIDDLE_LARGE)
+    assert middle["mmcs_next_larger"] == pytest.approx(MIDDLE_LARGE)
+    for key in ("mmcs_larger", "mmcs_next_larger"):
+        assert math.isnan(rows["l1=0.1_dict=4"][key]), "the largest has none"
+
+
+def test_only_cells_that_agree_in_all_else_are_compared(tmp_path: Path):
+    run = run_of({"l1": [0.1, 0.2], "dict_size": [2, 3], "seed": [0, 1]}, tmp_path)
+    identical = torch.stack([E1, E2, E3])
+    for cell in run.cells:
+        alike = cell.l1 == 0.1 and cell.seed == 0
+        if cell.dict_size == 2:
+            finish(run, cell, SMALL)
+        else:
+            finish(run, cell, identical if alike else MIDDLE)
+    rows = named(collect(run))
+    assert rows["l1=0.1_dict=2_seed=0"]["mmcs_larger"] == pytest.approx(1)
+    for name in ("l1=0.1_dict=2_seed=1", "l1=0.2_dict=2_seed=0", "l1=0.2_dict=2_seed=1"):
+        assert rows[name]["mmcs_larger"] == pytest.approx(SMALL_MIDDLE), name
+
+
+def test_cells_that_are_not_done_are_left_out(tmp_path: Path):
+    run = run_of({"l1": [0.1], "dict_size": [2, 3, 4]}, tmp_path)
+    small, middle, large = run.cells
+    finish(run, small, SMALL, mmcs=0.5)
+    run.folder(middle).fail("diverged")
+    finish(run, large, LARGE, mmcs=0.25)
+    rows = named(collect(run))
+    assert [row["state"] for row in rows.values()] == ["done", "failed", "done"]
+    assert rows[small.name]["mmcs_next_larger"] == pytest.approx(SMALL_LARGE)
+    assert math.isnan(rows[middle.name]["mmcs_larger"])
+    assert math.isnan(rows[middle.name]["mmcs"])
+    assert rows[large.name]["mmcs"] == 0.25
+
+
+def test_a_large_dictionary_is_compared_in_parts(tmp_path: Path):
+    generator = torch.Generator().manual_seed(0)
+    small, large = (
+        torch.nn.functional.normalize(torch.randn(size, 3, generator=generator), dim=1)
+        for size in (1500, 2000)
+    )
+    run = run_of({"l1": [0.1], "dict_size": [1500, 2000]}, tmp_path)
+    finish(run, run.cells[0], small)
+    finish(run, run.cells[1], large)
+    row = collect(run)[0]
+    expected = (small.double() @ large.double().T).max(dim=1).values.mean().item()
+    assert row["mmcs_larger"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_tables_on_disk(tmp_path: Path):
+    run = run_of({"l1": [0.1, 0.2], "dict_size": [2, 3]}, tmp_path)
+    for i, cell in enumerate(run.cells):
+        finish(run, cell, SMALL if cell.dict_size == 2 else MIDDLE, mmcs=i / 8, l0=float(i))
+    rows = collect(run)
+    table = read_rows(run.metrics_dir / "metrics.csv")
+    assert [row["cell"] for row in table] == [cell.name for cell in run.cells]
+    assert [row["mmcs"] for row in table] == [0, 1 / 8, 2 / 8, 3 / 8]
+    assert {path.stem for path in run.metrics_dir.glob("*.csv")} == {"metrics", *METRICS}
+    # Rows dictionary size, columns L1.
+    matrix = read_rows(run.metrics_dir / "mmcs.csv")
+    assert matrix == [
+        {"dict_size": 2, "0.1": 0, "0.2": 2 / 8},
+        {"dict_size": 3, "0.1": 1 / 8, "0.2": 3 / 8},
+    ]
+    larger = read_rows(run.metrics_dir / "mmcs_larger.csv")
+    assert larger[0] == {"dict_size": 2, "0.1": pytest.approx(0.8), "0.2": pytest.approx(0.8)}
+    assert math.isnan(larger[1]["0.1"])
+    # What was compared across cells is found again without comparing.
+    assert run.metrics()[0]["mmcs_larger"] == pytest.approx(rows[0]["mmcs_larger"])
+
+
+def test_other_axes_make_blocks_of_the_matrix(tmp_path: Path):
+    run = run_of({"seed": [7, 8], "l1": [0.1, 0.2], "dict_size": [2]}, tmp_path)
+    for i, cell in enumerate(run.cells):
+        finish(run, cell, SMALL, l0=float(i))
+    collect(run)
+    assert read_rows(run.metrics_dir / "l0.csv") == [
+        {"seed": 7, "dict_size": 2, "0.1": 0, "0.2": 1},
+        {"seed": 8, "dict_size": 2, "0.1": 2, "0.2": 3},
+    ]
