@@ -2,10 +2,11 @@
 
     python benchmarks/train.py            # about two minutes on two cores
     python benchmarks/train.py --peers    # also sae-lens and dictionary-learning, where installed
-    python benchmarks/train.py --quick    # fewer repetitions, noisier
+    python benchmarks/train.py --quick    # three rounds instead of fifteen and nine
 
 Everything is timed in this one process. A round times each trainer in turn, and the matrix rate
-between them, so that what slows the machine slows all of them; medians over rounds are printed.
+around the first, so that what slows the machine for a while slows all of them; ratios are taken
+within rounds, and medians over rounds are printed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +27,9 @@ from saesweep.config import SweepConfig
 from saesweep.config_file import load_config
 from saesweep.data.synthetic import SyntheticSource
 from saesweep.dictionaries.stack import Stack
-from saesweep.grid import Cell, expand
+from saesweep.grid import expand
+from saesweep.training.adam import Adam
 from saesweep.training.fused import FusedGradient
-from saesweep.training.loop import adam
 
 TOY = Path(__file__).parents[1] / "configs" / "toy.yaml"
 LARGE = {
@@ -35,8 +37,6 @@ LARGE = {
     "grid": {"l1": {"logspace": [0.01, 0.177827941, 6]}, "dict_size": [512, 1024]},
     "train": {"batch_size": 4096},
 }
-POOL = 4
-"""Ready batches that the peers are fed with."""
 
 
 @dataclass(frozen=True)
@@ -46,46 +46,49 @@ class Case:
     title: str
     config: SweepConfig
     steps: int
+    rounds: int
     ratio_floor: float
     rate_floor: float | None
 
     @property
-    def cells(self) -> list[Cell]:
-        return expand(self.config)
-
-    @property
     def flops(self) -> float:
         """Of one step of all cells: five products of 2 · batch · d · dict_size each."""
-        latents = sum(cell.dict_size for cell in self.cells)
+        latents = sum(cell.dict_size for cell in expand(self.config))
         return 5 * 2 * self.config.train.batch_size * self.config.data.activation_dim * latents
 
 
+class Trainer(Protocol):
+    """Trains all cells of a grid."""
+
+    name: str
+
+    def run(self, steps: int) -> None:
+        """Train every cell for ``steps`` more steps."""
+
+
 class Stacked:
-    """This project's trainer: all cells in one step."""
+    """The trainer of this project: all cells in one step."""
 
     name = "saesweep, stacked"
 
-    def __init__(self, case: Case, source: SyntheticSource) -> None:
-        train = case.config.train
-        self.source, self.size, self.step = source, train.batch_size, 0
-        self.stack = Stack(case.cells, case.config.data.activation_dim, case.config.seed)
-        self.gradient = FusedGradient(self.stack, self.size, train.loss)
-        self.adam = adam(self.stack)
+    def __init__(self, config: SweepConfig, source: SyntheticSource) -> None:
+        self.source, self.size, self.step = source, config.train.batch_size, 0
+        self.stack = Stack(expand(config), config.data.activation_dim, config.seed)
+        self.gradient = FusedGradient(self.stack, self.size, config.train.loss)
+        self.adam = Adam(self.stack)
 
     @torch.no_grad()
     def run(self, steps: int) -> None:
+        """Train every cell for ``steps`` more steps."""
         for _ in range(steps):
             self.gradient(self.source.batch(self.step, self.size).x)
             self.adam.step()
             self.step += 1
 
-    def weights(self) -> dict[str, Tensor]:
-        """Each cell's encoder, as trained so far."""
-        return {
-            cell.name: group.sae(place).W_enc
-            for group in self.stack.groups
-            for place, cell in enumerate(group.cells)
-        }
+    def encoders(self) -> dict[str, Tensor]:
+        """Each cell's W_enc."""
+        groups = self.stack.groups
+        return {c.name: g.sae(i).W_enc for g in groups for i, c in enumerate(g.cells)}
 
 
 class Plain:
@@ -93,229 +96,149 @@ class Plain:
 
     name = "plain loop, autograd"
 
-    def __init__(self, case: Case, source: SyntheticSource) -> None:
-        train = case.config.train
-        assert train.loss == "sum"
-        self.source, self.size, self.step = source, train.batch_size, 0
-        stack = Stack(case.cells, case.config.data.activation_dim, case.config.seed)
+    def __init__(self, config: SweepConfig, source: SyntheticSource) -> None:
+        assert config.train.loss == "sum", "the loss that is written out below"
+        self.source, self.size, self.step = source, config.train.batch_size, 0
+        stack = Stack(expand(config), config.data.activation_dim, config.seed)
         self.cells = []
         for group in stack.groups:
             for place, cell in enumerate(group.cells):
                 sae = group.sae(place)
-                parameters = [nn.Parameter(t) for t in (sae.W_enc, sae.b_enc, sae.W_dec)]
-                self.cells.append(
-                    (cell, parameters, torch.optim.Adam(parameters, lr=cell.train.lr))
-                )
+                weights = [nn.Parameter(t.contiguous()) for t in (sae.W_enc, sae.b_enc, sae.W_dec)]
+                self.cells.append((cell, weights, torch.optim.Adam(weights, lr=cell.train.lr)))
 
     def run(self, steps: int) -> None:
+        """Train every cell for ``steps`` more steps, one cell after another."""
         for cell, (W_enc, b_enc, W_dec), optimiser in self.cells:
             for step in range(self.step, self.step + steps):
                 x = self.source.batch(step, self.size).x
                 with torch.no_grad():
-                    W_dec /= W_dec.norm(dim=1, keepdim=True)
+                    W_dec.div_(W_dec.norm(dim=1, keepdim=True))
                 latents = torch.relu(x @ W_enc + b_enc)
                 x_hat = latents @ W_dec
-                loss = (x - x_hat).square().sum(dim=1).mean() + cell.l1 * latents.abs().sum(
-                    dim=1
-                ).mean()
+                l1 = latents.abs().sum(dim=1).mean()
+                loss = (x - x_hat).square().sum(dim=1).mean() + cell.l1 * l1
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
         self.step += steps
 
-    def weights(self) -> dict[str, Tensor]:
-        return {cell.name: parameters[0].detach() for cell, parameters, _ in self.cells}
-
-
-class Peer:
-    """Another library, a trainer a cell, fed with ready batches: drawing them costs nothing."""
-
-    def __init__(self, case: Case, source: SyntheticSource) -> None:
-        self.pool = [source.batch(step, case.config.train.batch_size).x for step in range(POOL)]
-        self.trainers = [self.trainer(case, cell) for cell in case.cells]
-        self.steps = 0
-
-    def trainer(self, case: Case, cell: Cell) -> Callable[[int, Tensor], object]:
-        raise NotImplementedError
-
-    def run(self, steps: int) -> None:
-        for trainer in self.trainers:
-            for step in range(self.steps, self.steps + steps):
-                trainer(step, self.pool[step % POOL])
-        self.steps += steps
-
-
-class SAELens(Peer):
-    """`SAETrainer.step`, as `SAETrainer.fit` calls it, without its progress bar and logs."""
-
-    name = "sae-lens"
-
-    def trainer(self, case: Case, cell: Cell) -> Callable[[int, Tensor], object]:
-        from sae_lens import StandardTrainingSAE, StandardTrainingSAEConfig
-        from sae_lens.config import SAETrainerConfig
-        from sae_lens.training.sae_trainer import SAETrainer
-
-        size, d_in = cell.train.batch_size, case.config.data.activation_dim
-        sae = StandardTrainingSAE(
-            StandardTrainingSAEConfig(d_in=d_in, d_sae=cell.dict_size, l1_coefficient=cell.l1)
-        )
-        config = SAETrainerConfig(
-            total_training_samples=10**9, train_batch_size_samples=size, lr=cell.train.lr
-        )
-        trainer = SAETrainer(config, sae, data_provider=iter(()))
-
-        def step(_: int, x: Tensor) -> None:
-            trainer.maybe_reset_sparsity()
-            trainer.step(x)
-            trainer.n_training_steps += 1
-
-        return step
-
-
-class DictionaryLearning(Peer):
-    """`StandardTrainer.update`, as `trainSAE` calls it, without its logs."""
-
-    name = "dictionary-learning"
-
-    def trainer(self, case: Case, cell: Cell) -> Callable[[int, Tensor], object]:
-        from dictionary_learning.trainers.standard import StandardTrainer
-
-        return StandardTrainer(
-            steps=10**6,
-            activation_dim=case.config.data.activation_dim,
-            dict_size=cell.dict_size,
-            layer=0,
-            lm_name="synthetic",
-            lr=cell.train.lr,
-            l1_penalty=cell.l1,
-            warmup_steps=0,
-            sparsity_warmup_steps=None,
-            device="cpu",
-        ).update
-
-
-Trainer = Stacked | Plain | Peer
+    def encoders(self) -> dict[str, Tensor]:
+        """Each cell's W_enc."""
+        return {cell.name: weights[0].detach() for cell, weights, _ in self.cells}
 
 
 def seconds(work: Callable[[], object]) -> float:
+    """How long ``work`` takes."""
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
 
 
 class MatrixRate:
-    """The machine's float32 matrix rate now: one product of 2048 × 2048 matrices, in FLOP/s."""
+    """The machine's float32 matrix rate now: products of 2048 × 2048 matrices, in FLOP/s."""
 
-    def __init__(self, side: int = 2048) -> None:
+    def __init__(self, side: int = 2048, repeats: int = 4) -> None:
         self.a, self.b = torch.randn(2, side, side)
         self.out = torch.empty(side, side)
-        self.flops = 2 * side**3
+        self.flops, self.repeats = repeats * 2 * side**3, repeats
 
     def __call__(self) -> float:
-        repeats = 4
-        spent = seconds(lambda: [torch.mm(self.a, self.b, out=self.out) for _ in range(repeats)])
-        return self.flops * repeats / spent
-
-
-def largest_difference(stacked: Stacked, plain: Plain) -> float:
-    """Both should have trained the same autoencoders: how far their encoders are apart."""
-    theirs = plain.weights()
-    return max((W - theirs[name]).abs().max().item() for name, W in stacked.weights().items())
+        """Measure it."""
+        products = range(self.repeats)
+        return self.flops / seconds(
+            lambda: [torch.mm(self.a, self.b, out=self.out) for _ in products]
+        )
 
 
 def measure(
     trainers: Sequence[Trainer], steps: int, rounds: int
 ) -> tuple[list[list[float]], list[float]]:
-    """For each round the seconds a step of each trainer, and the matrix rate around it."""
+    """For each round the seconds a step of each trainer, and the matrix rate around the first."""
     rate = MatrixRate()
     for trainer in trainers:
         trainer.run(1)
     rate()
     times, rates = [], []
     for _ in range(rounds):
-        before, row = rate(), []
-        for trainer in trainers:
+        before = rate()
+        row = [seconds(lambda: trainers[0].run(steps)) / steps]
+        rates.append((before + rate()) / 2)
+        for trainer in trainers[1:]:
             row.append(seconds(lambda trainer=trainer: trainer.run(steps)) / steps)
-            if trainer is trainers[0]:
-                # The mean of the rates right before and after: the machine as the stack had it.
-                rates.append((before + rate()) / 2)
         times.append(row)
     return times, rates
 
 
-def verdict(value: float, floor: float) -> str:
+def verdict(value: float, floor: float | None) -> str:
+    """Whether ``value`` reaches ``floor``."""
+    if floor is None:
+        return "no floor"
     return f"floor {floor:g}: {'met' if value >= floor else 'NOT MET'}"
 
 
-def report(case: Case, kinds: Sequence[type[Trainer]], rounds: int) -> None:
-    source = SyntheticSource(case.config.data, case.config.seed)
-    trainers: list[Trainer] = []
+def report(case: Case, rounds: int, *, with_peers: bool) -> None:
+    """Time the trainers on ``case`` and print what came out."""
     print(f"\n{case.title}")
-    for kind in kinds:
-        try:
-            trainers.append(kind(case, source))
-        except ImportError as error:
-            print(f"  {kind.name}: not timed, it cannot be imported ({error})")
-            print("    pip install sae-lens dictionary-learning")
-    stacked, plain = trainers[:2]
-    assert isinstance(stacked, Stacked) and isinstance(plain, Plain)
+    source = SyntheticSource(case.config.data, case.config.seed)
+    stacked, plain = Stacked(case.config, source), Plain(case.config, source)
+    trainers: list[Trainer] = [stacked, plain]
+    if with_peers:
+        import peers
+
+        trainers += peers.installed(case.config, source)
     stacked.run(1)
     plain.run(1)
-    difference = largest_difference(stacked, plain)
+    theirs = plain.encoders()
+    apart = max((W - theirs[name]).abs().max().item() for name, W in stacked.encoders().items())
     times, rates = measure(trainers, case.steps, rounds)
 
-    size = case.config.train.batch_size
-    drawing = statistics.median(seconds(lambda: source.batch(0, size)) for _ in range(20))
-    print(f"  {'':22} {'ms a step, all cells':>21} {'slowest, fastest':>18} {'times stacked':>14}")
+    ratios = [[spent / row[0] for spent in row] for row in times]
+    print(f"  {'':26}{'ms a step, all cells':>21}{'fastest … slowest':>22}{'× stacked':>12}")
     for place, trainer in enumerate(trainers):
-        column = sorted(1e3 * row[place] for row in times)
-        ratio = statistics.median(row[place] / row[0] for row in times)
-        spread = f"{column[-1]:.2f}, {column[0]:.2f}"
-        print(f"  {trainer.name:22} {statistics.median(column):21.2f} {spread:>18} {ratio:14.1f}")
-    ratio = statistics.median(row[1] / row[0] for row in times)
-    fraction = statistics.median(
-        case.flops / row[0] / rate for row, rate in zip(times, rates, strict=True)
-    )
-    rate = statistics.median(rates)
-    print(
-        f"  drawing a batch: {1e3 * drawing:.2f} ms, once a step stacked, once a cell in the loop"
-    )
-    print(f"  after one step the encoders of the two differ by at most {difference:.1e}")
+        column = [1e3 * row[place] for row in times]
+        ratio = statistics.median(row[place] for row in ratios)
+        spread = f"{min(column):.2f} … {max(column):.2f}"
+        print(f"  {trainer.name:26}{statistics.median(column):21.2f}{spread:>22}{ratio:12.1f}")
+    ratio = statistics.median(row[1] for row in ratios)
+    rate, flops = statistics.median(rates), case.flops
+    fraction = statistics.median(flops / row[0] / r for row, r in zip(times, rates, strict=True))
+    draws = (seconds(lambda: source.batch(0, case.config.train.batch_size)) for _ in range(20))
     print(f"  faster than the loop: {ratio:.1f} times ({verdict(ratio, case.ratio_floor)})")
+    print(f"  fraction of the matrix rate: {fraction:.2f} ({verdict(fraction, case.rate_floor)})")
     print(
-        f"  matrix products: {case.flops / 1e9:.4g} GFLOP a step, {1e3 * case.flops / rate:.3g} ms "
-        f"at this machine's float32 rate of {rate / 1e9:.0f} GFLOP/s"
+        f"  its products alone: {flops / 1e9:.3g} GFLOP, {1e3 * flops / rate:.3g} ms at the "
+        f"{rate / 1e9:.0f} GFLOP/s of this machine"
     )
-    floor = "no floor" if case.rate_floor is None else verdict(fraction, case.rate_floor)
-    print(f"  fraction of the matrix rate: {fraction:.2f} ({floor})")
+    print(f"  drawing a batch: {1e3 * statistics.median(draws):.2f} ms, in the loop once a cell")
+    print(f"  after one step the encoders of stack and loop differ by at most {apart:.0e}")
 
 
 def main() -> None:
+    """Run both cases."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--peers", action="store_true", help="time other libraries as well")
     parser.add_argument("--quick", action="store_true", help="three rounds")
     arguments = parser.parse_args()
-    kinds: list[type[Trainer]] = [Stacked, Plain]
-    if arguments.peers:
-        kinds += [SAELens, DictionaryLearning]
     print(
-        f"torch {torch.__version__} with {torch.get_num_threads()} threads, "
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, {platform.machine()}"
     )
-    cases = [
-        Case("(a) the toy grid: 12 cells, d = 3", load_config(TOY), 50, 10, None),
+    toy, large = load_config(TOY), SweepConfig.model_validate(LARGE)
+    for case in (
+        Case("(a) the toy grid: 12 cells, d = 3, batches of 4,096", toy, 50, 15, 10, None),
         Case(
             "(b) 12 cells, d = 256, dictionaries of 512 and 1,024, batches of 4,096",
-            SweepConfig.model_validate(LARGE),
-            2,
-            2.5,
-            0.7,
+            large,
+            steps=2,
+            rounds=9,
+            ratio_floor=2.5,
+            rate_floor=0.7,
         ),
-    ]
-    for case, rounds in zip(cases, (3, 3) if arguments.quick else (15, 9), strict=True):
-        report(case, kinds, rounds)
+    ):
+        report(case, 3 if arguments.quick else case.rounds, with_peers=arguments.peers)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -90,6 +91,16 @@ class CellFolder:
             return ""
         return text.partition("\n")[0]
 
+    def logs(self) -> str:
+        """``log.txt``, and ``error.txt`` below it; ``RunError`` if neither is there."""
+        texts = []
+        for name in ("log.txt", "error.txt"):
+            with contextlib.suppress(OSError):
+                texts.append((self.path / name).read_text(encoding="utf-8", errors="replace"))
+        if not texts:
+            raise RunError(f"{self.path}: no log yet; the cell has not been started")
+        return "\n".join(text.rstrip() for text in texts)
+
     def begin(self, note: str) -> None:
         """Set out to train the cell: what an earlier attempt left moves aside."""
         try:
@@ -102,7 +113,7 @@ class CellFolder:
 
     def _move_aside(self) -> None:
         leftovers = [path for path in self.path.glob("*") if path.is_file()]
-        if any(path.name in (RESULT, "error.txt") for path in leftovers):
+        if leftovers:
             earlier = self.path / "earlier"
             number = 1 + len(list(earlier.glob("*")))  # two attempts may fall into one second
             aside = earlier / time.strftime(f"%Y%m%d-%H%M%S-{number}")

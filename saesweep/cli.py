@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from saesweep.errors import SaesweepError, UsageError
+from saesweep.errors import Interrupted, SaesweepError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -146,12 +146,7 @@ def logs(path: RunPath, cell: Annotated[str, typer.Argument(metavar="CELL")]) ->
     """Print the log of a CELL of RUN, and its error if it failed."""
     from saesweep.run_folder import Run
 
-    folder = Run(path).folder(cell).path
-    texts = [folder / name for name in ("log.txt", "error.txt") if (folder / name).exists()]
-    if not texts:
-        raise UsageError(f"{folder}: no log yet; the cell has not been started")
-    for text in texts:
-        print(text.read_text(encoding="utf-8", errors="replace").rstrip())
+    print(Run(path).folder(cell).logs())
 
 
 @app.command()
@@ -248,7 +243,7 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except (SaesweepError, Exception) as error:
+    except Exception as error:
         if debug:
             raise
         _complain(error)
@@ -294,6 +289,11 @@ def _train(open_run: Callable[[], Run], quiet: bool, as_json: bool, **options: A
     except KeyboardInterrupt:
         how = f"; continue with `saesweep resume {run.path}`" if run else ""
         raise Interrupted(f"interrupted{how}") from None
+    except StorageError as error:
+        if run is None:
+            raise
+        hint = f"what is done is kept; make room, then `saesweep resume {run.path}`"
+        raise StorageError(f"{error}\n{hint}") from error
     path, rows = summary.run.path, summary.rows
     if as_json:
         _print_json({"run": str(path), "done": summary.done, "cells": rows})
@@ -304,12 +304,6 @@ def _train(open_run: Callable[[], Run], quiet: bool, as_json: bool, **options: A
         losses = ", ".join(dict.fromkeys(row["loss"] for row in rows))
         print(f"{path}: {counts(rows)} (loss: {losses}; * best of the column)")
     raise typer.Exit(0 if summary.done else 1)
-
-
-class Interrupted(SaesweepError):
-    """The user, or the system, asked to stop."""
-
-    exit_code = 130
 
 
 @contextlib.contextmanager

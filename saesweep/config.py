@@ -30,6 +30,10 @@ NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 NAME_RULE = "up to 100 letters, digits, '.', '_' and '-', the first a letter or a digit"
 
 
+DEVICE, DEVICE_RULE = "auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N"
+"""What a device may be called."""
+
+
 def _whole(given: Any) -> Any:
     """YAML reads ``1e4`` as a float; where a whole number is wanted, that is one."""
     return int(given) if isinstance(given, float) and given.is_integer() else given
@@ -174,7 +178,7 @@ class JobsConfig(Section):
 
     backend: Literal["local"] = "local"
     """`local`: in this process."""
-    device: _text_like("auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N") = "auto"  # type: ignore[valid-type]
+    device: _text_like(DEVICE, DEVICE_RULE) = "auto"  # type: ignore[valid-type]
     """`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda`, `cuda:1`."""
     stack: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
     """How many cells are trained stacked in one job; `auto`: as many as can share batches and

@@ -29,5 +29,11 @@ class RunError(UsageError):
     """A run folder is missing, damaged, taken, or in use by another process."""
 
 
+class Interrupted(SaesweepError):
+    """The user, or the system, asked to stop."""
+
+    exit_code = 130
+
+
 class StorageError(SaesweepError):
     """The disk refused a write: it is full, read-only, or gone."""

@@ -47,6 +47,18 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def is_being_written(temporary: Path) -> bool:
+    """Whether the process whose number is in the name of a temporary file is alive."""
+    number = temporary.name.removeprefix(TEMPORARY).partition("-")[0]
+    try:
+        os.kill(int(number), 0)
+    except (ValueError, OverflowError, ProcessLookupError):
+        return False
+    except PermissionError:  # alive, and another user's
+        return True
+    return True
+
+
 def _flush(path: Path, flags: int) -> None:
     descriptor = os.open(path, flags)
     try:

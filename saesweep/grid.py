@@ -14,8 +14,12 @@ STACK_BYTES = 4 << 30
 """What a job of stacked cells may take in memory. A constant, so that the plan does not depend on
 the machine of the moment."""
 
-CHUNK_LATENTS = 3 << 17
-"""About how many latents of a stack are computed at a time (see `training/fused.py`)."""
+CHUNK_LATENTS = {"cpu": 3 << 17, "cuda": 1 << 27}
+"""How many latents of a group are computed at a time, on each kind of device. On a CPU two buffers
+of them should stay in the cache as far as that goes; on a GPU they take 1 GiB at most."""
+
+SHOWN_FEATURES = 64
+"""Features whose cosines are recorded in full for cells too large to keep their atoms."""
 
 
 @dataclass(frozen=True)
@@ -86,31 +90,40 @@ def _split(config: SweepConfig, group: Sequence[Cell]) -> list[Job]:
             last.append(cell)
         else:
             stacks.append([cell])
-    return [Job(tuple(stack), memory(config, stack)) for stack in stacks]
+    shared = evaluation_bytes(config)
+    return [Job(tuple(stack), shared + memory(config, stack)) for stack in stacks]
 
 
 def memory(config: SweepConfig, cells: Sequence[Cell]) -> int:
-    """Roughly what training ``cells`` stacked takes, in bytes.
+    """Roughly what training ``cells`` stacked takes at most, in bytes.
 
-    Parameters, gradients and Adam's two moments in float32; latents and their gradient for one
-    chunk of the batch; recorded snapshots.
+    Parameters, gradients and Adam's two moments in float32; latents and their gradient for a part
+    of the batch; cosines with the true features; recorded snapshots.
     """
-    d, latents = config.data.activation_dim, sum(cell.dict_size for cell in cells)
-    parameters = latents * (2 * d + 1) * 4 * 4
-    chunk = chunk_size(latents, cells[0].train.batch_size)
+    d, n = config.data.activation_dim, config.data.n_features
+    latents = sum(cell.dict_size for cell in cells)
+    parameters = 4 * latents * (2 * d + 1) * 4
+    buffers = 2 * min(latents * cells[0].train.batch_size, CHUNK_LATENTS["cuda"]) * 4
     snapshots = sum(snapshot_bytes(config, cell) for cell in cells)
-    return parameters + 2 * 4 * latents * chunk + snapshots
+    return parameters + buffers + 2 * latents * n * 4 + snapshots
 
 
-def chunk_size(latents: int, batch_size: int) -> int:
-    """Samples that a stack with ``latents`` latents in all computes at once.
+def evaluation_bytes(config: SweepConfig) -> int:
+    """What the evaluation set takes, in bytes: activations, coefficients, and which are not 0."""
+    return config.eval.n_samples * (4 * config.data.activation_dim + 5 * config.data.n_features)
 
-    Two buffers of latents should fit the cache: measured on two cores (2 MiB L2 each), chunks of
-    1,024 to 4,096 are best for the toy grid, 512 for six SAEs of 512 and 1,024 latents at d = 256
-    (364 ms a step against 433 ms for the whole batch of 4,096).
+
+def chunk_size(latents: int, batch_size: int, device: str) -> int:
+    """Samples on which a group with ``latents`` latents in all is computed at once.
+
+    Measured on two cores with 2 MiB of L2 each: 1,024 or 2,048 are best for the toy grid (288
+    latents), 512 for six SAEs of 1,024 latents at d = 256 (366 ms a step against 433 ms for the
+    whole batch of 4,096).
     """
-    power = 1 << max(9, min(11, round(math.log2(max(1, CHUNK_LATENTS / latents)))))
-    return min(batch_size, power)
+    fits = CHUNK_LATENTS[device] / latents
+    if device == "cpu":
+        return min(batch_size, 1 << max(9, min(11, round(math.log2(max(1, fits))))))
+    return min(batch_size, max(512, int(fits)))
 
 
 def snapshot_count(config: SweepConfig, cell: Cell) -> int:
@@ -130,7 +143,7 @@ def keeps_atoms(config: SweepConfig, cell: Cell) -> bool:
 
 def snapshot_bytes(config: SweepConfig, cell: Cell) -> int:
     """Roughly what the snapshots of ``cell`` take, in bytes."""
-    shown = min(64, config.data.n_features)
+    shown = min(SHOWN_FEATURES, config.data.n_features)
     atoms = 4 * cell.dict_size * config.data.activation_dim
     each = 8 * config.data.n_features + (atoms if keeps_atoms(config, cell) else 2 * shown**2)
     return snapshot_count(config, cell) * (each + cell.dict_size)

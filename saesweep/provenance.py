@@ -33,6 +33,15 @@ def write(run: Run, device: str) -> None:
         write_json(path, now)
 
 
+def device_kind(run: Run) -> str | None:
+    """What ``run`` was first trained on: ``cpu`` or ``cuda``; None if that is not known."""
+    try:
+        kind = read_json(run.path / "provenance.json")["device"]["kind"]
+        return str(kind).partition(":")[0]
+    except (RunError, LookupError, TypeError):
+        return None
+
+
 def _facts(run: Run, device: str) -> dict[str, Any]:
     return {
         "saesweep": __version__,

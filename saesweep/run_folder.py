@@ -42,11 +42,11 @@ class Run:
         self.path = Path(path)
         config = self.path / "config.yaml"
         if not os.path.isdir(self.path):
-            raise RunError(f"{self.path}: there is no such run")
+            raise RunError(f"{self.path}: there is no such run; `saesweep run CONFIG` makes one")
         if not os.path.lexists(config):
             raise RunError(
                 f"{self.path}: not a run, or one that was stopped before it began: "
-                "it has no config.yaml"
+                "it has no config.yaml; start again with `saesweep run CONFIG`"
             )
         try:
             self.config: SweepConfig = config_file.load_config(config)
@@ -260,8 +260,9 @@ class Run:
     def sweep_up(self) -> None:
         """Remove the unfinished files that a killed process left. Only under the lock."""
         for path in self.path.rglob(f"{files.TEMPORARY}*"):
-            with contextlib.suppress(OSError):  # they do no harm
-                path.unlink()
+            if not files.is_being_written(path):
+                with contextlib.suppress(OSError):  # they do no harm
+                    path.unlink()
 
 
 def this_process() -> Row:

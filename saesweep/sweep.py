@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 import torch
 
 from saesweep import provenance
-from saesweep.config import SweepConfig
+from saesweep.config import DEVICE, DEVICE_RULE, SweepConfig
 from saesweep.data.ground_truth import ground_truth
 from saesweep.data.synthetic import SyntheticSource
 from saesweep.errors import UsageError
@@ -56,13 +57,14 @@ def run_sweep(
 ) -> Summary:
     """Train every cell of ``run`` that was not trained yet, then write its tables and figures.
 
-    Cells that are done are not touched; failed and damaged ones only with ``retry_failed``.
-    ``device`` overrides `jobs.device`.
+    Cells that are done are not touched; failed and damaged ones only with ``retry_failed``. With
+    ``fail_fast`` the first cell that fails ends the training. ``device`` overrides `jobs.device`.
     """
     reporter = reporter or Reporter()
     config = run.config
     device = choose_device(device or config.jobs.device)
     with run.lock(), _recorded(run):
+        _refuse_other_device(run, device)
         run.sweep_up()
         provenance.write(run, device)
 
@@ -80,7 +82,7 @@ def run_sweep(
         run_jobs(run, jobs, source, data, reporter, fail_fast=fail_fast)
 
         reporter.note("baselines")
-        write_baselines(run, evaluation, reporter)
+        write_baselines(run, source, reporter)
         rows = collect(run)
         reporter.note("figures")
         draw_stills(run)
@@ -103,6 +105,8 @@ def choose_device(wanted: str) -> str:
     """The torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``UsageError`` without it."""
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if not re.fullmatch(DEVICE, wanted):
+        raise UsageError(f"device {wanted}: should be {DEVICE_RULE}")
     if wanted.startswith("cuda"):
         index = int(wanted.partition(":")[2] or 0)
         if index >= torch.cuda.device_count():
@@ -110,6 +114,16 @@ def choose_device(wanted: str) -> str:
                 f"device {wanted}: this machine has {torch.cuda.device_count()} for CUDA"
             )
     return wanted
+
+
+def _refuse_other_device(run: Run, device: str) -> None:
+    """Cells see the same batches only on one kind of device: its generator draws them."""
+    before = provenance.device_kind(run)
+    if before is not None and before != device.partition(":")[0]:
+        raise UsageError(
+            f"{run.path}: trained on {before} before, and {device} would draw other batches: "
+            f"continue it with --device {before}"
+        )
 
 
 def draw_data_of(config: SweepConfig, folder: Path) -> list[Path]:

@@ -242,13 +242,15 @@ def test_no_attempt_is_ever_lost(tmp_path: Path) -> None:
     assert sorted(histories) == [f"epoch\n{i}\n" for i in range(4)]
 
 
-def test_a_killed_attempt_leaves_nothing_to_move(tmp_path: Path) -> None:
+def test_a_killed_attempt_moves_aside(tmp_path: Path) -> None:
     folder = cell_folder(tmp_path)
     folder.begin("first")
     folder.write_history(ROWS)
     folder.begin("second")
-    assert not (folder.path / "earlier").exists()
-    assert "first" in (folder.path / "log.txt").read_text()
+    (log,) = folder.path.glob("earlier/*/log.txt")
+    assert "first" in log.read_text()
+    assert len(list(folder.path.glob("earlier/*/history.csv"))) == 1
+    assert folder.progress() == (0, pytest.approx(float("nan"), nan_ok=True))
 
 
 def test_the_mark_of_done_is_moved_first(done: CellFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -395,7 +395,7 @@ def configs(draw: st.DrawFn) -> SweepConfig:
             "name": draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True)),
             "seed": draw(axes["seed"]),
             "data": {
-                "activation_dim": draw(st.integers(1, 2**31)),
+                "activation_dim": draw(st.integers(1, 2**20)),
                 "n_features": n,
                 "mean_active": draw(st.floats(0.01, 0.999)) * most,
                 "decay": decay,

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from saesweep import grid
 from saesweep.config import SweepConfig
 from saesweep.config_file import load_config
-from saesweep.grid import Cell, Job, expand, memory, plan
+from saesweep.grid import Cell, Job, evaluation_bytes, expand, memory, plan
 
 SOME = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 TOY = Path(__file__).parent.parent / "configs" / "toy.yaml"
@@ -163,7 +163,7 @@ def test_a_plan_has_every_cell_once_and_stacks_only_what_fits(
     assert sorted(cell.name for cell in planned) == sorted(cell.name for cell in cells)
     for job in jobs:
         assert len({shared(cell) for cell in job.cells}) == 1
-        assert job.bytes == memory(config, job.cells)
+        assert job.bytes == memory(config, job.cells) + evaluation_bytes(config)
         order = [cells.index(cell) for cell in job.cells]
         assert order == sorted(order)
         if config.jobs.stack == "auto":

@@ -25,14 +25,14 @@ def ground_truth(source: SyntheticSource, evaluation: Batch) -> dict[str, Tensor
     feature fires, ``firing_correlation`` [n, n]: Pearson's, over the evaluation set (n up to
     1,024), and ``correlation`` [n, n]: the matrix A, where there is one. All on the CPU.
     """
-    panel = source.batch(0, max(PANEL, 2))
-    batches = (source.batch(step, BATCH).codes_true for step in range(BATCHES))
+    panel = source.cpu_batch("panel", 0, PANEL)
+    batches = (source.cpu_batch("frequencies", i, BATCH).codes_true for i in range(BATCHES))
     tensors = {
         "features": source.features,
         "gaussians": source.gaussians,
         "probabilities": source.probabilities.float(),
-        "sample_x": panel.x[:PANEL],
-        "sample_codes": panel.codes_true[:PANEL],
+        "sample_x": panel.x,
+        "sample_codes": panel.codes_true,
         "frequencies": torch.stack([(codes > 0).float().mean(dim=0) for codes in batches]),
     }
     if source.correlation is not None:

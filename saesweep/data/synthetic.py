@@ -62,13 +62,22 @@ class SyntheticSource:
         )
 
     def evaluation_set(self, size: int) -> Batch:
-        """``size`` samples from the evaluation stream, drawn on the CPU in blocks of 256."""
+        """The ``size`` samples that every cell is measured on, put on the source's device."""
+        batch = self.sample_set("eval", size)
+        return Batch(batch.x.to(self.device), batch.codes_true.to(self.device))
+
+    def cpu_batch(self, name: str, index: int, size: int) -> Batch:
+        """``size`` samples from batch ``index`` of the stream ``name``: on the CPU always."""
+        return self._draw(self._laws["cpu"], size, stream(self.seed, name, index))
+
+    def sample_set(self, name: str, size: int) -> Batch:
+        """``size`` samples from the stream ``name``, in blocks of 256, on the CPU always."""
         sizes = [min(EVAL_BLOCK, size - start) for start in range(0, size, EVAL_BLOCK)]
-        law = self._laws["cpu"]
-        blocks = [self._draw(law, n, stream(self.seed, "eval", i)) for i, n in enumerate(sizes)]
-        x = torch.cat([block.x for block in blocks])
-        codes = torch.cat([block.codes_true for block in blocks])
-        return Batch(x.to(self.device), codes.to(self.device))
+        blocks = [self.cpu_batch(name, i, block) for i, block in enumerate(sizes)]
+        return Batch(
+            torch.cat([block.x for block in blocks]),
+            torch.cat([block.codes_true for block in blocks]),
+        )
 
     def _law(self, device: str) -> _Law:
         mixing = thresholds = None

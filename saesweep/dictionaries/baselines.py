@@ -36,10 +36,10 @@ def fits(
 ) -> Iterator[tuple[str, Callable[[], Baseline]]]:
     """Each of the baselines ``names``: what to call it, and the function that fits it.
 
-    They are fitted on the first samples of ``batch``, data with ``features`` [n_features, d_in];
-    k-means and random atoms once for each of ``dict_sizes``.
+    They are fitted on ``batch``, data with ``features`` [n_features, d_in]; k-means and random
+    atoms once for each of ``dict_sizes``.
     """
-    x = batch.x[:FIT_SAMPLES].double()
+    x = batch.x.double()
     rank = min(features.shape)
     once = {
         "pca": partial(_pca, x, rank, seed),

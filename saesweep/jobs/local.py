@@ -29,7 +29,7 @@ def run_jobs(
     """
     for job in jobs:
         try:
-            train_job(run, job, source, data, reporter)
+            train_job(run, job, source, data, reporter, fail_fast=fail_fast)
         except StorageError:
             raise
         except Exception as error:

@@ -8,8 +8,8 @@ import warnings
 import torch
 
 from saesweep.catalogue import METRICS
-from saesweep.data.synthetic import Batch
-from saesweep.dictionaries.baselines import Baseline, fits
+from saesweep.data.synthetic import Batch, SyntheticSource
+from saesweep.dictionaries.baselines import FIT_SAMPLES, Baseline, fits
 from saesweep.files import Row, write_rows
 from saesweep.metrics import recovery
 from saesweep.metrics.evaluate import match_metrics, reconstruction
@@ -21,8 +21,10 @@ CHUNK = 4096
 """Samples at a time."""
 
 
-def write_baselines(run: Run, evaluation: Batch, reporter: Reporter) -> None:
+def write_baselines(run: Run, source: SyntheticSource, reporter: Reporter) -> None:
     """Write ``metrics/baselines.csv``, unless it is there from before.
+
+    Baselines are fitted on samples of their own and measured on the evaluation set, as cells are.
 
     A baseline that cannot be fitted (k-means on constant data, say) is left out, and said so.
     """
@@ -30,11 +32,12 @@ def write_baselines(run: Run, evaluation: Batch, reporter: Reporter) -> None:
     if path.exists():
         return
     config = run.config
-    batch = Batch(evaluation.x.cpu(), evaluation.codes_true.cpu())
-    data = EvaluationSet(batch, torch.from_numpy(run.ground_truth()["features"]))
+    samples = source.sample_set("baselines", FIT_SAMPLES)
+    batch = source.sample_set("eval", config.eval.n_samples)
+    data = EvaluationSet(batch, source.features)
     sizes = sorted({cell.dict_size for cell in run.cells})
     rows: list[Row] = []
-    for label, fit in fits(config.eval.baselines, batch, data.features, sizes, config.seed):
+    for label, fit in fits(config.eval.baselines, samples, data.features, sizes, config.seed):
         try:
             with warnings.catch_warnings():
                 # FastICA may not settle on features that are no independent components, and
@@ -78,6 +81,6 @@ def _with_latents(
         place = slice(start, start + CHUNK)
         latents, x_hat = baseline.encode(Batch(batch.x[place], batch.codes_true[place]))
         hits += ((latents != 0) & data.fires[place][:, match]).sum(dim=0)
-        totals.add(data, start, latents[None], x_hat[None].clone())
+        totals.add(data, start, latents[None].abs(), x_hat[None].clone())
     sums = {name: value.item() for name, value in reconstruction(totals, data).items()}
     return sums | match_metrics(C, data, hits, totals.fires[0])

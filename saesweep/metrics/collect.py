@@ -6,9 +6,6 @@ import math
 from collections.abc import Sequence
 from statistics import fmean
 
-import torch
-from torch import Tensor
-
 from saesweep.catalogue import METRICS
 from saesweep.files import Row, write_rows
 from saesweep.metrics.recovery import mmcs_between
@@ -31,22 +28,18 @@ def _compare_sizes(run: Run, rows: Sequence[Row]) -> None:
     alike: dict[tuple[object, ...], list[Row]] = {}
     for row, cell in zip(rows, run.cells, strict=True):
         row["mmcs_larger"] = row["mmcs_next_larger"] = math.nan
-        if row["state"] == "done":
-            alike.setdefault((cell.l1, *cell.extra.values()), []).append(row)
+        alike.setdefault((cell.l1, *cell.extra.values()), []).append(row)
     for family in alike.values():
         family.sort(key=lambda row: int(row["dict_size"]))
-        atoms = [run.sae(row["cell"]).W_dec for row in family]
-        for i, row in enumerate(family[:-1]):
-            agreement = [_mmcs_between(atoms[i], larger) for larger in atoms[i + 1 :]]
-            row["mmcs_larger"], row["mmcs_next_larger"] = fmean(agreement), agreement[0]
-
-
-def _mmcs_between(atoms: Tensor, larger: Tensor) -> float:
-    """`recovery.mmcs_between`, with at most 1,024 rows of the cosine matrix in memory."""
-    parts = atoms.split(1024)
-    weights = torch.tensor([len(part) for part in parts], dtype=torch.float64)
-    means = torch.tensor([mmcs_between(part, larger) for part in parts], dtype=torch.float64)
-    return ((means * weights).sum() / weights.sum()).item()
+        atoms = [run.sae(row["cell"]).W_dec if row["state"] == "done" else None for row in family]
+        for i, (row, own) in enumerate(zip(family, atoms, strict=True)):
+            if own is None:
+                continue
+            agreement = [mmcs_between(own, other) for other in atoms[i + 1 :] if other is not None]
+            if agreement:
+                row["mmcs_larger"] = fmean(agreement)
+                # The next size may have failed; the one after it is not "next".
+                row["mmcs_next_larger"] = agreement[0] if atoms[i + 1] is not None else math.nan
 
 
 def _matrix(run: Run, rows: Sequence[Row], key: str) -> tuple[list[Row], list[str]]:

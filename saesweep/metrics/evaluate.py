@@ -25,8 +25,8 @@ class Snapshot:
     """For each cell the metrics of `catalogue.HISTORY`."""
     C: Tensor
     """[cells, n_features, dict_size] cosines of features with atoms"""
-    dead: Tensor
-    """[cells, dict_size] latents that did not fire"""
+    fires: Tensor
+    """[cells, dict_size] in how many samples of the evaluation set each latent fired"""
 
 
 def snapshot(group: Group, data: EvaluationSet, threshold: float) -> Snapshot:
@@ -44,7 +44,7 @@ def snapshot(group: Group, data: EvaluationSet, threshold: float) -> Snapshot:
     rows = [
         {name: float(values[i]) for name, values in lists.items()} for i in range(len(group.cells))
     ]
-    return Snapshot(rows, C, totals.fires == 0)
+    return Snapshot(rows, C, totals.fires)
 
 
 def reconstruction(totals: Totals, data: EvaluationSet) -> dict[str, Tensor]:
@@ -71,17 +71,14 @@ def loss(cells: Sequence[Cell], recon_loss: Tensor, l1: Tensor, d_in: int) -> Te
 
 def full(group: Group, data: EvaluationSet, moment: Snapshot) -> list[Row]:
     """For each cell every metric that it has alone, given its last snapshot."""
-    hits = torch.zeros(moment.dead.shape, dtype=torch.int64, device=data.x.device)
-    fires = torch.zeros_like(hits)
+    hits = torch.zeros_like(moment.fires)
     matches = recovery.best_features(moment.C)
     for start, latents, _ in _forward(group, data):
         truth = data.fires[start : start + latents.shape[1]]
         for place, match in enumerate(matches):
-            firing = latents[place] != 0
-            fires[place] += firing.sum(dim=0)
-            hits[place] += (firing & truth[:, match]).sum(dim=0)
+            hits[place] += ((latents[place] != 0) & truth[:, match]).sum(dim=0)
     return [
-        row | match_metrics(C, data, hits[i], fires[i])
+        row | match_metrics(C, data, hits[i], moment.fires[i])
         for i, (row, C) in enumerate(zip(moment.rows, moment.C, strict=True))
     ]
 
@@ -106,7 +103,7 @@ def _forward(group: Group, data: EvaluationSet) -> Iterator[tuple[int, Tensor, T
     The tensors are overwritten by the next chunk.
     """
     cells, _, dict_size = group.encoder.shape
-    chunk = chunk_size(cells * dict_size, len(data))
+    chunk = chunk_size(cells * dict_size, len(data), data.x.device.type)
     latents = group.encoder.new_empty(cells, chunk, dict_size)
     x_hat = group.decoder.new_empty(cells, chunk, data.x.shape[1])
     encoder = group.effective_encoder()

@@ -37,8 +37,12 @@ def mmcs(C: Tensor) -> Tensor:
 
 
 def mmcs_between(atoms: Tensor, larger: Tensor) -> float:
-    """Mean over ``atoms`` [m, d] of the largest cosine with an atom of ``larger`` [m', d]."""
-    return mmcs(cosines(atoms, larger)).item()
+    """Mean over ``atoms`` [m, d] of the largest cosine with an atom of ``larger`` [m', d].
+
+    In parts, so that at most 1,024 rows of the cosine matrix are in memory.
+    """
+    largest = [cosines(part, larger).amax(dim=1) for part in torch.split(atoms, 1024)]
+    return torch.cat(largest).double().mean().item()
 
 
 def n_learned(C: Tensor, threshold: float) -> Tensor:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SHOWN = 64
-"""Features whose cosines are kept in full for cells too large to keep their atoms."""
+from saesweep.grid import SHOWN_FEATURES
 
 
 class Track:
     """The snapshots of one cell: ``snapshots.safetensors``."""
 
     def __init__(self, probabilities: Tensor, *, keep_atoms: bool) -> None:
-        count = min(SHOWN, len(probabilities))
+        count = min(SHOWN_FEATURES, len(probabilities))
         self.shown = probabilities.argsort(descending=True, stable=True)[:count].cpu()
         self.keep_atoms = keep_atoms
         self.records: dict[str, list[Tensor]] = {}

@@ -18,7 +18,6 @@ slow products.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -26,34 +25,54 @@ from torch import Tensor
 from saesweep.dictionaries.stack import Group, Stack
 from saesweep.grid import chunk_size
 
+mask_in_place = torch.ops.aten.threshold_backward.grad_input
+"""ReLU's own backward pass: one read and one write."""
 
-@dataclass(frozen=True)
+
 class _Tile:
-    """The cells of a group on some samples of the batch, as views of what they share."""
+    """The cells of a group on some samples of the batch: all that the products read and write.
 
-    group: Group
-    x: Tensor  # [cells, d_in + 1, samples], the same for every cell; the last row is 1
-    encoder: Tensor  # [cells, d_in + 1, dict_size], for x itself
-    decoder: Tensor  # [cells, d_in + 1, dict_size], atoms as columns; the last row is a / 2s
-    latents: Tensor  # [cells, samples, dict_size]
-    latents_grad: Tensor
-    residual: Tensor  # [cells, d_in + 1, samples]; the last row is 1
+    Views of what tiles share, made once, as each takes Python longer than some of the products:
+    ``x`` [cells, d_in + 1, samples], the same for every cell, its last row 1;
+    ``encoder`` [cells, d_in + 1, dict_size], for x itself;
+    ``decoder`` [cells, d_in + 1, dict_size], atoms as columns, its last row a / 2s;
+    ``latents``, ``latents_grad`` [cells, samples, dict_size];
+    ``residual`` [cells, d_in + 1, samples], its last row 1.
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        x: Tensor,
+        encoder: Tensor,
+        decoder: Tensor,
+        latents: Tensor,
+        latents_grad: Tensor,
+        residual: Tensor,
+    ) -> None:
+        self.x, self.x_T = x, x.transpose(1, 2)
+        self.encoder, self.encoder_grad = encoder, group.encoder_grad
+        self.decoder, self.decoder_grad = decoder, group.decoder_grad.transpose(1, 2)
+        self.latents, self.latents_T = latents, latents.transpose(1, 2)
+        self.latents_grad = latents_grad
+        self.residual, self.residual_T = residual, residual.transpose(1, 2)
+        self.error, self.ones = residual[:, :-1], residual[:, -1]
+        self.bias = None if group.b_dec is None else group.b_dec.transpose(1, 2)
+        self.bias_grad = None if group.b_dec_grad is None else group.b_dec_grad.squeeze(1)
 
     def accumulate(self, weight: float) -> None:
         """Add the gradient on these samples to the group's; ``weight`` is 2 s."""
-        group, f, f_grad, r = self.group, self.latents, self.latents_grad, self.residual
-        torch.bmm(self.x.transpose(1, 2), self.encoder, out=f).relu_()
-        torch.bmm(self.decoder, f.transpose(1, 2), out=r).sub_(self.x)
-        if group.b_dec is not None:
-            r[:, :-1] += group.b_dec.transpose(1, 2)
-        r[:, -1].fill_(1)
-        group.decoder_grad.transpose(1, 2).baddbmm_(r[:, :-1], f, alpha=weight)
-        if group.b_dec_grad is not None:
-            group.b_dec_grad.squeeze(1).add_(r[:, :-1].sum(dim=2), alpha=weight)
-        torch.bmm(r.transpose(1, 2), self.decoder, out=f_grad)
-        # ReLU's own backward pass: the mask in place, in one read and one write.
-        torch.ops.aten.threshold_backward.grad_input(f_grad, f, 0, grad_input=f_grad)
-        group.encoder_grad.baddbmm_(self.x, f_grad, alpha=weight)
+        torch.bmm(self.x_T, self.encoder, out=self.latents).relu_()
+        torch.bmm(self.decoder, self.latents_T, out=self.residual).sub_(self.x)
+        if self.bias is not None:
+            self.error.add_(self.bias)
+        self.ones.fill_(1)
+        self.decoder_grad.baddbmm_(self.error, self.latents, alpha=weight)
+        if self.bias_grad is not None:
+            self.bias_grad.add_(self.error.sum(dim=2), alpha=weight)
+        torch.bmm(self.residual_T, self.decoder, out=self.latents_grad)
+        mask_in_place(self.latents_grad, self.latents, 0, grad_input=self.latents_grad)
+        self.encoder_grad.baddbmm_(self.x, self.latents_grad, alpha=weight)
 
 
 class FusedGradient:
@@ -72,9 +91,9 @@ class FusedGradient:
 
     def _tiles(self, batch_size: int) -> list[_Tile]:
         like, groups = self.stack.parameters, self.stack.groups
-        on_cpu, tiles = like.device.type == "cpu", []
+        tiles: list[_Tile] = []
         widths = [len(group.cells) * group.dict_size for group in groups]
-        chunks = [chunk_size(width, batch_size) if on_cpu else batch_size for width in widths]
+        chunks = [chunk_size(width, batch_size, like.device.type) for width in widths]
         most = max(width * chunk for width, chunk in zip(widths, chunks, strict=True))
         latents, latents_grad = like.new_empty(2, most)
         for place, (group, chunk) in enumerate(zip(groups, chunks, strict=True)):

@@ -24,11 +24,18 @@ HISTORY_SECONDS = 5.0
 
 
 def train_job(
-    run: Run, job: Job, source: SyntheticSource, data: EvaluationSet, reporter: Reporter
+    run: Run,
+    job: Job,
+    source: SyntheticSource,
+    data: EvaluationSet,
+    reporter: Reporter,
+    *,
+    fail_fast: bool = False,
 ) -> None:
     """Train the cells of ``job`` on ``source`` and measure them on ``data``.
 
-    A cell whose loss is not finite fails alone; every other is done at the end.
+    A cell whose loss is not finite fails alone; every other is done at the end. With ``fail_fast``
+    the others are left as they are, to be trained another time.
     """
     config, cells = run.config, job.cells
     for cell in cells:
@@ -36,8 +43,14 @@ def train_job(
         run.folder(cell).begin(f"training on {source.device}{others}")
     stack = Stack(cells, config.data.activation_dim, config.seed, source.device)
     recorder = _Recorder(run, job, stack, data, reporter)
-    train(stack, source, cells[0].train, config.snapshot_every, recorder.on_snapshot)
-    recorder.finish()
+
+    def on_snapshot(epoch: int, step: int) -> bool:
+        recorder.record(epoch, step)
+        failed = len(cells) - len(recorder.alive)
+        return failed < (1 if fail_fast else len(cells))
+
+    if train(stack, source, cells[0].train, config.snapshot_every, on_snapshot):
+        recorder.finish()
 
 
 class _Recorder:
@@ -57,8 +70,8 @@ class _Recorder:
         }
         self.moments: list[Snapshot] = []
 
-    def on_snapshot(self, epoch: int, step: int) -> bool:
-        """Measure and record every cell; whether any is left to train."""
+    def record(self, epoch: int, step: int) -> None:
+        """Measure and record every cell that has not failed."""
         threshold = self.run.config.eval.learned_threshold
         self.moments = [snapshot(group, self.data, threshold) for group in self.stack.groups]
         for group, moment in zip(self.stack.groups, self.moments, strict=True):
@@ -69,7 +82,6 @@ class _Recorder:
         self.reporter.progress(self.job, epoch, latest)
         if time.monotonic() - self.written > HISTORY_SECONDS:
             self._write_histories()
-        return bool(self.alive)
 
     def _record(self, group: Group, moment: Snapshot, place: int, epoch: int, step: int) -> None:
         cell, row = group.cells[place], moment.rows[place]
@@ -78,7 +90,7 @@ class _Recorder:
             return
         self.histories[cell.name].append({"epoch": epoch, "step": step, **row})
         self.tracks[cell.name].add(
-            epoch, step, moment.C[place], moment.dead[place], group.decoder[place]
+            epoch, step, moment.C[place], moment.fires[place] == 0, group.decoder[place]
         )
 
     def _diverged(self, cell: Cell, loss: float, epoch: int, step: int) -> None:

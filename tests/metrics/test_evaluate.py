@@ -55,8 +55,8 @@ def test_every_metric(loss: str, bias: bool):
         for key, value in expected.items():
             assert row[key] == pytest.approx(value, rel=2e-5, abs=1e-7), key
         assert set(expected) == set(row)
-        assert moment.dead[place, ::4].all()
-        assert not moment.dead[place, 1::4].any()
+        assert not moment.fires[place, ::4].any()
+        assert moment.fires[place, 1::4].all()
 
 
 def plainly(
@@ -128,7 +128,7 @@ def test_chunks_do_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch):
     data, _ = evaluation(1000)
     (group,) = Stack([cell(0.1, 8), cell(0.2, 8)], 3, seed=0).groups
     whole = full(group, data, snapshot(group, data, 0.9))
-    monkeypatch.setattr(evaluate, "chunk_size", lambda latents, most: min(most, 333))
+    monkeypatch.setattr(evaluate, "chunk_size", lambda latents, most, device: min(most, 333))
     parts = full(group, data, snapshot(group, data, 0.9))
     for one, other in zip(whole, parts, strict=True):
         assert one == pytest.approx(other, rel=1e-5)

@@ -53,7 +53,7 @@ def test_sums_in_chunks(samples: int, chunk: int, cells: int, size: int, signed:
     totals = Totals.zero(cells, size, CPU)
     for start in range(0, samples, chunk):
         place = slice(start, start + chunk)
-        parts = (torch.from_numpy(a[:, place]).float().clone() for a in (latents, x_hat))
+        parts = (torch.from_numpy(a[:, place]).float().clone() for a in (np.abs(latents), x_hat))
         totals.add(data, start, *parts)
 
     x = data.x.double().numpy()

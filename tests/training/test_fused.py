@@ -109,7 +109,7 @@ def test_against_autograd_for_any_shape(
     d: int, sizes: list[int], batch: int, chunk: int, loss: str, bias: bool
 ):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fused, "chunk_size", lambda latents, most: min(chunk, most))
+        patch.setattr(fused, "chunk_size", lambda latents, most, device: min(chunk, most))
         stack = stack_of(sizes, d, loss, bias=bias)
         assert_matches_autograd(stack, samples(batch, d, seed=batch), loss)
 

@@ -13,13 +13,12 @@ from saesweep.errors import RunError
 from saesweep.figures.animations.camera import Floats, choose_view
 from saesweep.figures.animations.cosine_scene import Matrices, from_atoms, from_cosines
 from saesweep.figures.animations.scene import Track, follow
+from saesweep.grid import SHOWN_FEATURES
 
 if TYPE_CHECKING:
     from saesweep.grid import Cell
     from saesweep.run_folder import Run
 
-SHOWN = 64
-"""Most features in a cosine matrix."""
 NEEDED = {"epoch", "best_cosine", "best_atom", "dead"}
 DEAD_ARE = "faded rings when dead"
 
@@ -79,7 +78,7 @@ def read_truth(run: Run) -> Truth:
     """The features of a run and the view of them; the same for all of its cells."""
     arrays = run.ground_truth()
     features = arrays["features"].astype(np.float64)
-    likeliest = np.argsort(-arrays["probabilities"], kind="stable")[:SHOWN]
+    likeliest = np.argsort(-arrays["probabilities"], kind="stable")[:SHOWN_FEATURES]
     view = choose_view(features[likeliest]) if features.shape[1] <= 3 else np.eye(3)
     return Truth(features, likeliest, view)
 
