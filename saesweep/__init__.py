@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from saesweep.config_file import load_config, parse_config
     from saesweep.dictionaries.sae import SAE
     from saesweep.errors import ConfigError, RunError, SaesweepError
+    from saesweep.figures.gifs import draw_gifs
+    from saesweep.figures.stills import draw_stills
     from saesweep.grid import Cell
     from saesweep.reporting import Reporter
     from saesweep.run_folder import Run
@@ -39,6 +41,8 @@ _HOMES = {
     "SAE": "saesweep.dictionaries.sae",
     "SaesweepError": "saesweep.errors",
     "SweepConfig": "saesweep.config",
+    "draw_gifs": "saesweep.figures.gifs",
+    "draw_stills": "saesweep.figures.stills",
     "load_config": "saesweep.config_file",
     "parse_config": "saesweep.config_file",
 }
@@ -53,6 +57,8 @@ __all__ = [
     "SaesweepError",
     "SweepConfig",
     "__version__",
+    "draw_gifs",
+    "draw_stills",
     "load_config",
     "parse_config",
     "resume",
@@ -66,6 +72,7 @@ def run(
     out: str | Path = "outputs",
     name: str | None = None,
     reporter: Reporter | None = None,
+    fail_fast: bool = False,
 ) -> Run:
     """Train the grid of ``config`` (a config, or the path of one) and return its run.
 
@@ -77,15 +84,28 @@ def run(
     from saesweep.sweep import new_run, run_sweep
 
     loaded = load_config(config) if isinstance(config, str | Path) else config
-    return run_sweep(new_run(loaded, out, name), reporter).run
+    return run_sweep(new_run(loaded, out, name), reporter, fail_fast=fail_fast).run
 
 
-def resume(path: str | Path, *, reporter: Reporter | None = None) -> Run:
+def resume(
+    path: str | Path,
+    *,
+    device: str | None = None,
+    retry_failed: bool = False,
+    fail_fast: bool = False,
+    reporter: Reporter | None = None,
+) -> Run:
     """Continue the run at ``path`` with what is not done, as ``saesweep resume`` does."""
     from saesweep.run_folder import Run
     from saesweep.sweep import run_sweep
 
-    return run_sweep(Run(path), reporter).run
+    return run_sweep(
+        Run(path), reporter, device=device, retry_failed=retry_failed, fail_fast=fail_fast
+    ).run
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:

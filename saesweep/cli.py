@@ -156,15 +156,17 @@ def results(
 ) -> None:
     """Print the metrics of RUN, a line a cell; csv, json and md have all of them."""
     from saesweep.run_folder import Run
-    from saesweep.tables import FORMATS
+    from saesweep.tables import FORMATS, summary_line
     from saesweep.tables import results as text
 
     _one_of("--format", form, FORMATS)
-    content = text(Run(path).metrics(), form)
+    rows = Run(path).metrics()
+    content = text(rows, form)
     if isinstance(content, str):
         print(content)
     else:
         _console().print(content)
+        print(f"{path}: {summary_line(rows)}")
 
 
 @app.command()
@@ -276,7 +278,7 @@ def _console(stderr: bool = False) -> Console:
 
 def _train(open_run: Callable[[], Run], quiet: bool, as_json: bool, **options: Any) -> NoReturn:
     """Run a sweep under a display, print what it came to, and exit with its code."""
-    from saesweep.tables import counts, results_table
+    from saesweep.tables import results_table, summary_line
 
     run: Run | None = None
     try:
@@ -301,8 +303,7 @@ def _train(open_run: Callable[[], Run], quiet: bool, as_json: bool, **options: A
         _console().print(results_table(rows, most=MOST_ROWS))
         if len(rows) > MOST_ROWS:
             print(f"… the {MOST_ROWS} of {len(rows)} cells with the highest mmcs")
-        losses = ", ".join(dict.fromkeys(row["loss"] for row in rows))
-        print(f"{path}: {counts(rows)} (loss: {losses}; * best of the column)")
+        print(f"{path}: {summary_line(rows)}")
     raise typer.Exit(0 if summary.done else 1)
 
 

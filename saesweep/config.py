@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from saesweep.axes import distinct, grid_model
-from saesweep.misfits import MOST, Misfit, largest_mean, refuse, size_misfits
+from saesweep.config_checks import MOST, Misfit, largest_mean, refuse, size_misfits
 
 Scalar = bool | int | float | str
 """What an axis of the grid may hold."""

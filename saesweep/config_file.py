@@ -15,8 +15,8 @@ from pydantic_core import ErrorDetails
 
 from saesweep import yaml_file
 from saesweep.config import SweepConfig, _GridModel
+from saesweep.config_checks import MISFIT
 from saesweep.errors import ConfigError
-from saesweep.misfits import MISFIT
 from saesweep.yaml_file import Document, Location
 
 MOST_SHOWN = 30

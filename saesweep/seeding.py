@@ -29,6 +29,7 @@ def stream(seed: int, *name: str | int, device: str = "cpu") -> torch.Generator:
     """A torch generator on ``device`` for the stream ``name`` of a run's ``seed``.
 
     CPU and CUDA generators differ: the same stream gives other numbers on another kind of device.
+    The CPU's uses the low 32 bits of its seed.
     """
     import torch
 

@@ -21,7 +21,7 @@ HEADS = {"recon_loss": "recon", "mmcs_larger": "larger", "dead_neurons": "dead"}
 
 
 def number(value: Any) -> str:
-    """A metric in at most eight characters.
+    """A metric in four digits.
 
     >>> number(0.0012345), number(37.0), number(float("nan"))
     ('0.001234', '37', 'n/a')
@@ -84,6 +84,12 @@ def _best(rows: Sequence[Row], key: str) -> str | None:
         return None
     chosen = (min if direction == "lower" else max)(known, key=lambda row: row[key])
     return str(chosen["cell"])
+
+
+def summary_line(rows: Sequence[Row]) -> str:
+    """What stands below the table: how many cells are done, and how to read it."""
+    losses = ", ".join(dict.fromkeys(row["loss"] for row in rows))
+    return f"{counts(rows)} (loss: {losses}; * best of the column)"
 
 
 def status_rows(run: Run) -> list[Row]:

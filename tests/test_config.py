@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from saesweep.config import DataConfig, JobsConfig, SweepConfig
-from saesweep.misfits import largest_mean, latents
+from saesweep.config_checks import largest_mean, latents
 
 SOME = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 DATA = {"activation_dim": 3, "n_features": 6, "mean_active": 1}

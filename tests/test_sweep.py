@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import saesweep
 from saesweep.catalogue import METRICS
 from saesweep.config import SweepConfig
 from saesweep.config_file import parse_config
+from saesweep.errors import UsageError
 from saesweep.files import read_rows, sha256
 from saesweep.run_folder import Run
 from saesweep.sweep import run_sweep
@@ -44,13 +47,11 @@ def numbers(run: Run) -> dict[str, bytes]:
 def test_a_run_leaves_exactly_the_tree_of_the_design(finished: Run) -> None:
     left = tree(finished.path)
     figures = {name for name in left if name.startswith("figures/")}
-    assert {
-        "figures/recon_loss_matrix.png",
-        "figures/mmcs_matrix.png",
-        "figures/av_mmcs_with_larger_dicts.png",
-        "figures/dead_neurons_matrix.png",
-    } <= figures
-    assert all(name.endswith(".png") for name in figures)
+    matrices = {f"{key}_matrix" for key in METRICS if key != "mmcs_larger"}
+    curves = {f"training_{k}" for k in ("loss", "recon_loss", "mmcs", "dead_neurons", "l0", "fvu")}
+    data = {"gaussians", "samples", "correlation", "feature_frequency"}
+    others = {"av_mmcs_with_larger_dicts", "l0_against_fvu"}
+    assert figures == {f"figures/{name}.png" for name in matrices | curves | data | others}
     assert left - figures == {
         ".lock",
         "config.yaml",
@@ -194,3 +195,53 @@ def test_the_library_does_what_the_command_does(small_file: Path, tmp_path: Path
 def test_result_json_is_json_with_null_for_nan(finished: Run) -> None:
     text = (finished.folder(CELLS[3]).path / "result.json").read_text()
     json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+
+
+def test_fail_fast_leaves_the_others_to_be_trained(tmp_path: Path) -> None:
+    config = parse_config(
+        """
+        data: {activation_dim: 3, n_features: 4, mean_active: 1}
+        grid: {l1: [0.1], dict_size: [8], train.lr: [1e-3, 1e38]}
+        train: {epochs: 10, batch_size: 64}
+        snapshot_every: 2
+        eval: {n_samples: 500}
+        """
+    )
+    summary = run_sweep(Run.create(config, tmp_path), fail_fast=True)
+    assert [row["state"] for row in summary.rows] == ["waiting", "failed"]
+    assert [row["state"] for row in run_sweep(summary.run).rows] == ["done", "failed"]
+
+
+def test_a_run_is_continued_on_the_device_it_began_on(
+    finished: Run, tmp_path: Path
+) -> None:
+    path = tmp_path / "run1"
+    shutil.copytree(finished.path, path)
+    facts = json.loads((path / "provenance.json").read_text())
+    facts["device"]["kind"] = "cuda:1"
+    (path / "provenance.json").write_text(json.dumps(facts))
+    with pytest.raises(UsageError, match="trained on cuda before"):
+        run_sweep(Run(path), device="cpu")
+    with pytest.raises(UsageError, match="should be auto, cpu, cuda or cuda:N"):
+        run_sweep(Run(path), device="gpu")
+
+
+def test_resuming_keeps_the_first_provenance(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run1"
+    shutil.copytree(finished.path, path)
+    run_sweep(Run(path))
+    first, now = (json.loads((p / "provenance.json").read_text()) for p in (finished.path, path))
+    assert len(now.pop("resumed")) == 1
+    assert now == first
+
+
+def test_temporary_files_of_living_processes_are_left(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run1"
+    shutil.copytree(finished.path, path)
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    mine, theirs = (path / f".tmp-{pid}-x.gif" for pid in (os.getpid(), dead.pid))
+    mine.touch()
+    theirs.touch()
+    Run(path).sweep_up()
+    assert mine.exists() and not theirs.exists()

@@ -13,8 +13,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from saesweep.config import SweepConfig
-from saesweep.figures.codes import draw_codes, draw_norms
-from saesweep.figures.geometry import draw_gaussians, draw_samples
+from saesweep.figures.data_caption import describe
+from saesweep.figures.data_codes import draw_codes, draw_norms
+from saesweep.figures.data_geometry import draw_gaussians, draw_samples
 from saesweep.figures.style import (
     BLUE,
     GREY,
@@ -30,7 +31,6 @@ from saesweep.figures.style import (
     save,
     ticks,
 )
-from saesweep.figures.words import describe
 
 # As many features as can have a violin each.
 MOST_VIOLINS = 24

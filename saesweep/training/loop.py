@@ -35,6 +35,9 @@ def train(
     epochs and after the last, with all atoms at norm 1; it returns whether to go on. Nothing else
     in the loop waits for the device.
     """
+    # Moments of dead latents decay to denormal numbers and stay there; with 14 % of them, Adam took
+    # 1.23 ms a step of 2,048 latents at d = 64 instead of 0.27.
+    torch.set_flush_denormal(True)
     gradient = FusedGradient(stack, config.batch_size, config.loss)
     adam = Adam(stack)
     step = 0

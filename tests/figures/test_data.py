@@ -7,12 +7,13 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from saesweep.config import SweepConfig
-from saesweep.figures import codes, geometry
-from saesweep.figures.codes import draw_codes, draw_norms, names_of
+from saesweep.figures import data_codes as codes
+from saesweep.figures import data_geometry as geometry
 from saesweep.figures.data import draw_correlation, draw_data, draw_frequency
-from saesweep.figures.geometry import draw_gaussians, draw_samples, project, sum_of
+from saesweep.figures.data_caption import describe
+from saesweep.figures.data_codes import draw_codes, draw_norms, names_of
+from saesweep.figures.data_geometry import draw_gaussians, draw_samples, project, sum_of
 from saesweep.figures.style import BLUE, GREEN, RED
-from saesweep.figures.words import describe
 
 NAMES = ["gaussians.png", "samples.png", "feature_frequency.png", "correlation.png"]
 

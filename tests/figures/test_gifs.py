@@ -17,12 +17,12 @@ from PIL import Image
 
 from saesweep.config_file import parse_config
 from saesweep.errors import RunError
-from saesweep.figures.animations.camera import camera, choose_view, project
 from saesweep.figures.animations.canvas import Canvas
 from saesweep.figures.animations.cosine_scene import LEVELS, from_atoms, from_cosines
 from saesweep.figures.animations.encoding import Palette, durations, ramp, write_animation
 from saesweep.figures.animations.grid_frames import plan
 from saesweep.figures.animations.scene import Disc, Spheres, Track, follow
+from saesweep.figures.camera import camera, choose_view, project
 from saesweep.figures.gifs import draw_gifs
 from saesweep.grid import expand
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saesweep.errors import RunError
-from saesweep.figures.animations.camera import Floats, choose_view
 from saesweep.figures.animations.cosine_scene import Matrices, from_atoms, from_cosines
 from saesweep.figures.animations.scene import Track, follow
+from saesweep.figures.camera import Floats, choose_view
 from saesweep.grid import SHOWN_FEATURES
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from saesweep.figures.animations.camera import Floats, graticule, project
 from saesweep.figures.animations.canvas import Canvas, blend
+from saesweep.figures.camera import Floats, graticule, project
 
 # Okabe and Ito's palette without the yellow, which is lost on white, and two of Tol's.
 COLOURS = (

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
+from saesweep.figures.camera import camera
 from saesweep.figures.labels import label_points
 from saesweep.figures.style import (
     BLUE,
@@ -23,15 +24,8 @@ from saesweep.figures.style import (
     text_width,
 )
 
-# The camera looks along the row "away": from the front right, a little from above.
-_AZIMUTH, _HEIGHT = np.radians(-60), np.radians(22)
-CAMERA = np.array(
-    [
-        [-np.sin(_AZIMUTH), np.cos(_AZIMUTH), 0.0],
-        [-np.cos(_AZIMUTH) * np.sin(_HEIGHT), -np.sin(_AZIMUTH) * np.sin(_HEIGHT), np.cos(_HEIGHT)],
-        [np.cos(_AZIMUTH) * np.cos(_HEIGHT), np.sin(_AZIMUTH) * np.cos(_HEIGHT), np.sin(_HEIGHT)],
-    ]
-)
+CAMERA = camera(azimuth=-60, elevation=22)
+"""From the front right, a little from above."""
 ACROSS = 4
 SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
