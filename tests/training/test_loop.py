@@ -185,3 +185,26 @@ def test_the_global_generator_plays_no_part():
         results.append(next(iter(saes.values())))
     assert torch.equal(results[0].W_enc, results[1].W_enc)
     assert torch.equal(results[0].W_dec, results[1].W_dec)
+
+
+@pytest.mark.parametrize("flushing", [False, True])
+def test_denormal_numbers_are_flushed_for_the_time_of_training_only(flushing: bool):
+    def flushed() -> bool:
+        return (torch.tensor(1e-40) * 1).item() == 0
+
+    class Watched(Fixed):
+        def batch(self, step: int, size: int) -> Batch:
+            assert flushed()
+            return super().batch(step, size)
+
+    config = TrainConfig(epochs=2, batch_size=4)
+    torch.set_flush_denormal(flushing)
+    try:
+        trained([cell(0.1, 4, config)], Watched(torch.ones(4, 3)), d=3)
+        assert flushed() == flushing
+        failing = Fixed(torch.ones(5, 3))  # not of the size that was asked for
+        with pytest.raises(RuntimeError):
+            trained([cell(0.1, 4, config)], failing, d=3)
+        assert flushed() == flushing
+    finally:
+        torch.set_flush_denormal(False)
