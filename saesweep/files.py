@@ -131,6 +131,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """The mapping in a JSON file; ``RunError`` if there is none."""
+    _refuse_special(path)
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -142,6 +143,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_rows(path: Path) -> list[Row]:
     """The rows of a CSV file, numbers as numbers; ``RunError`` if it cannot be read."""
+    _refuse_special(path)
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file, strict=True))
@@ -157,6 +159,7 @@ def read_arrays(path: Path) -> Arrays:
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    _refuse_special(path)
     try:
         with path.open("rb"):  # safetensors says of every file it cannot open: not found
             pass
@@ -167,8 +170,15 @@ def read_arrays(path: Path) -> Arrays:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
+    _refuse_special(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse a device or a pipe in the place of a record: reading it might never end."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise RunError(f"{path}: cannot be read: not a regular file")
 
 
 def _number(text: str) -> Any:

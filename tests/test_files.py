@@ -442,3 +442,15 @@ def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"abc")
     assert files.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(
+    "read", [files.read_json, files.read_rows, files.read_arrays, files.sha256]
+)
+def test_a_device_or_a_pipe_is_not_read(read: Any, tmp_path: Path) -> None:
+    endless, pipe = tmp_path / "endless", tmp_path / "pipe"
+    endless.symlink_to("/dev/zero")
+    os.mkfifo(pipe)
+    for path in (endless, pipe):
+        with pytest.raises(RunError, match="not a regular file"):
+            read(path)

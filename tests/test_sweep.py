@@ -212,9 +212,7 @@ def test_fail_fast_leaves_the_others_to_be_trained(tmp_path: Path) -> None:
     assert [row["state"] for row in run_sweep(summary.run).rows] == ["done", "failed"]
 
 
-def test_a_run_is_continued_on_the_device_it_began_on(
-    finished: Run, tmp_path: Path
-) -> None:
+def test_a_run_is_continued_on_the_device_it_began_on(finished: Run, tmp_path: Path) -> None:
     path = tmp_path / "run1"
     shutil.copytree(finished.path, path)
     facts = json.loads((path / "provenance.json").read_text())
