@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -48,18 +49,25 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")]
 
 
-@app.callback()
-def _options(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True)
-    ] = False,
-) -> None:
-    if version:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from saesweep.version import __version__
 
         print(f"saesweep {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Options that stand before the command."""
 
 
 @app.command()
@@ -240,6 +248,9 @@ def main() -> None:
     sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word != "--debug")
     debug = sys.argv[1:2] == ["--debug"]
     signal.signal(signal.SIGTERM, _interrupt)
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except BrokenPipeError:  # the reader of a pipe has gone, as with `| head`
@@ -273,7 +284,9 @@ def _complain(error: Exception) -> NoReturn:
 def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    console = Console(stderr=stderr)
+    # Nothing is cut off on its way into a file or another program.
+    return console if console.is_terminal else Console(stderr=stderr, width=1000)
 
 
 def _train(open_run: Callable[[], Run], quiet: bool, as_json: bool, **options: Any) -> NoReturn:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from saesweep.errors import RunError
-from saesweep.files import read_json, write_json
+from saesweep.files import read_json, sha256, write_json
 from saesweep.run_folder import Run
 from saesweep.version import __version__
 
@@ -42,6 +42,15 @@ def device_kind(run: Run) -> str | None:
         return None
 
 
+def is_edited(run: Run) -> bool:
+    """Whether ``config.yaml`` is another than the one that ``run`` began with."""
+    try:
+        began_with = read_json(run.path / "provenance.json")["config_sha256"]
+    except (RunError, LookupError):
+        return False
+    return bool(began_with != sha256(run.path / "config.yaml"))
+
+
 def _facts(run: Run, device: str) -> dict[str, Any]:
     return {
         "saesweep": __version__,
@@ -52,6 +61,7 @@ def _facts(run: Run, device: str) -> dict[str, Any]:
         "git": _git(),
         "command": sys.argv,
         "seed": run.config.seed,
+        "config_sha256": sha256(run.path / "config.yaml"),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
 

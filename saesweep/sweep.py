@@ -64,7 +64,7 @@ def run_sweep(
     config = run.config
     device = choose_device(device or config.jobs.device)
     with run.lock(), _recorded(run):
-        _refuse_other_device(run, device)
+        _refuse_to_mix(run, device)
         run.sweep_up()
         provenance.write(run, device)
 
@@ -116,8 +116,16 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
-def _refuse_other_device(run: Run, device: str) -> None:
-    """Cells see the same batches only on one kind of device: its generator draws them."""
+def _refuse_to_mix(run: Run, device: str) -> None:
+    """Refuse what would put cells of two sweeps into one run.
+
+    Another config, or another kind of device: its generator draws other batches.
+    """
+    if provenance.is_edited(run):
+        raise UsageError(
+            f"{run.path}/config.yaml was edited after the run began, and would mix two sweeps: "
+            "restore it, or start a new run with it"
+        )
     before = provenance.device_kind(run)
     if before is not None and before != device.partition(":")[0]:
         raise UsageError(

@@ -89,7 +89,9 @@ def _best(rows: Sequence[Row], key: str) -> str | None:
 def summary_line(rows: Sequence[Row]) -> str:
     """What stands below the table: how many cells are done, and how to read it."""
     losses = ", ".join(dict.fromkeys(row["loss"] for row in rows))
-    return f"{counts(rows)} (loss: {losses}; * best of the column)"
+    again = {"failed", "damaged"} & {row["state"] for row in rows}
+    hint = "; `saesweep resume --retry-failed` trains them again" if again else ""
+    return f"{counts(rows)} (loss: {losses}; * best of the column){hint}"
 
 
 def status_rows(run: Run) -> list[Row]:

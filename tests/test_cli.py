@@ -18,6 +18,7 @@ import pytest
 
 from saesweep.config_file import json_schema
 from saesweep.run_folder import Run
+from saesweep.version import __version__
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 ROOT = Path(__file__).parent.parent
@@ -231,3 +232,15 @@ def _wait_for(condition: object, process: subprocess.Popen[str] | subprocess.Pop
         assert process.poll() is None, "the sweep ended too early"
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_the_version_is_printed(saesweep: Command) -> None:
+    ran = saesweep("--version")
+    assert (ran.returncode, ran.stdout) == (0, f"saesweep {__version__}\n")
+
+
+def test_an_ascii_terminal_gets_every_line(saesweep: Command, finished: Run) -> None:
+    ran = saesweep("run", "none.yaml", "--name", "ü", PYTHONIOENCODING="ascii")
+    assert ran.returncode == 2
+    assert "Error" not in ran.stderr
+    assert saesweep("results", finished.path, PYTHONIOENCODING="ascii").returncode == 0

@@ -243,3 +243,14 @@ def test_temporary_files_of_living_processes_are_left(finished: Run, tmp_path: P
     theirs.touch()
     Run(path).sweep_up()
     assert mine.exists() and not theirs.exists()
+
+
+def test_a_run_whose_config_was_edited_is_refused(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run1"
+    shutil.copytree(finished.path, path)
+    config = path / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
+    before = tree(path)
+    with pytest.raises(UsageError, match="edited after the run began"):
+        run_sweep(Run(path))
+    assert tree(path) == before
