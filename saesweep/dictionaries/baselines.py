@@ -16,8 +16,10 @@ FIT_SAMPLES = 16_384
 """Samples that PCA, FastICA and k-means are fitted on."""
 SAMPLES_PER_CLUSTER = 8
 """k-means with fewer samples a cluster finds samples, not clusters, and takes long to do so."""
-RANDOM_DRAWS = 16
-"""Random dictionaries of each size; chance is the mean over them."""
+MOST_DRAWS, LEAST_DRAWS, DRAWN_COSINES = 1024, 16, 1 << 22
+"""Random dictionaries of each size; chance is the mean over them. One of 24 atoms in three
+dimensions strays by 0.03, so that 16 would leave 0.008, as much as lies between cells; large ones
+stray less, and get as many as have four million cosines with the features in all."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def fits(
             if name == "kmeans" and size * SAMPLES_PER_CLUSTER <= len(x):
                 yield f"kmeans of {size}", partial(_kmeans, x, size, seed)
             if name == "random":
-                yield f"random of {size}", partial(_random, size, x.shape[1], seed)
+                yield f"random of {size}", partial(_random, size, features, seed)
 
 
 def _truth(features: Tensor) -> Baseline:
@@ -61,9 +63,11 @@ def _truth(features: Tensor) -> Baseline:
     return Baseline("truth", features[None], lambda b: (b.codes_true, b.codes_true @ features))
 
 
-def _random(size: int, d_in: int, seed: int) -> Baseline:
-    """Several dictionaries of random unit atoms: chance."""
-    atoms = torch.randn(RANDOM_DRAWS, size, d_in, generator=stream(seed, "random", size))
+def _random(size: int, features: Tensor, seed: int) -> Baseline:
+    """Many dictionaries of random unit atoms: chance."""
+    draws = min(MOST_DRAWS, max(LEAST_DRAWS, DRAWN_COSINES // (size * max(features.shape))))
+    shape = (draws, size, features.shape[1])
+    atoms = torch.randn(shape, generator=stream(seed, "random", size))
     return Baseline("random", atoms / atoms.norm(dim=-1, keepdim=True), encode=None)
 
 

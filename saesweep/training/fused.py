@@ -8,11 +8,11 @@ gives to ‖r‖² and to ‖f‖₁:
     dL/dW_enc = x^T dL/dpre                dL/db_enc = Σ dL/dpre
 
 Five matrix products and one mask, tile by tile: the cells of a group on some samples, so that
-latents stay in the cache between one product and the next. Buffers are allocated once. Three more
-things keep passes over memory away: the penalty is one more row of the decoder, under a residual of
-1; the factor 2 s is left to the products that end in a gradient; and x, the residual and the
-decoder lie with samples or latents, not d_in, as their last axis, as rows of three numbers make
-slow products.
+latents stay in the cache between one product and the next. Their buffers are allocated once. Three
+more things keep passes over memory away: the penalty is one more row of the decoder, under a
+residual of 1; the factor 2 s is left to the products that end in a gradient; and x, the residual
+and the decoder lie with samples or latents, not d_in, as their last axis, as rows of three numbers
+make slow products.
 """
 
 from __future__ import annotations

@@ -99,12 +99,12 @@ def test_random_atoms_are_chance():
     data = EvaluationSet(batch, source.features)
     for size in (6, 24, 48):
         (random,) = fit("random", batch, source.features, sizes=(size,))
-        assert random.atoms.shape == (module.RANDOM_DRAWS, size, 3)
-        torch.testing.assert_close(random.atoms.norm(dim=-1), torch.ones(module.RANDOM_DRAWS, size))
+        assert random.atoms.shape == (module.MOST_DRAWS, size, 3)
+        torch.testing.assert_close(random.atoms.norm(dim=-1), torch.ones(module.MOST_DRAWS, size))
         row = score(random, batch, data, threshold=0.9)
         expected = (size - 1) / (size + 1)
         # Only the draws count as independent: the features of one draw share its atoms.
-        error = (4 * size / ((size + 1) ** 2 * (size + 2)) / module.RANDOM_DRAWS) ** 0.5
+        error = (4 * size / ((size + 1) ** 2 * (size + 2)) / module.MOST_DRAWS) ** 0.5
         assert row["mmcs"] == pytest.approx(expected, abs=5 * error)
         assert row["n_learned"] == pytest.approx(5 * (1 - 0.95**size), abs=5 * 0.25**0.5)
         assert np.isnan([row[key] for key in ("recon_loss", "l0", "precision", "fvu")]).all()
