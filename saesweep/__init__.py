@@ -15,6 +15,7 @@ torch.Size([24, 3])
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,37 +72,43 @@ def run(
     *,
     out: str | Path = "outputs",
     name: str | None = None,
+    changes: Sequence[str] = (),
     reporter: Reporter | None = None,
-    fail_fast: bool = False,
 ) -> Run:
     """Train the grid of ``config`` (a config, or the path of one) and return its run.
 
-    Does what ``saesweep run`` does. A cell that fails does not raise: see the ``state`` column of
-    ``Run.metrics()``. Raises ``ConfigError`` for a wrong config, ``RunError`` where ``out/name``
-    exists, ``StorageError`` where the disk refuses.
+    ``changes`` are overrides, as ``["train.lr=3e-4", "jobs.fail_fast=true"]``. Does what ``saesweep
+    run`` does. A cell that fails does not raise: see the ``state`` column of ``Run.metrics()``.
+    Raises ``ConfigError`` for a wrong config, ``RunError`` where ``out/name`` exists,
+    ``StorageError`` where the disk refuses. An interrupt writes checkpoints first.
     """
-    from saesweep.config_file import load_config
+    from saesweep.config_file import changed, load_config
     from saesweep.sweep import new_run, run_sweep
 
-    loaded = load_config(config) if isinstance(config, str | Path) else config
-    return run_sweep(new_run(loaded, out, name), reporter, fail_fast=fail_fast).run
+    if isinstance(config, str | Path):
+        loaded = load_config(config, changes)
+    else:
+        loaded = changed(config, changes) if changes else config
+    return run_sweep(new_run(loaded, out, name), reporter).run
 
 
 def resume(
     path: str | Path,
     *,
-    device: str | None = None,
+    changes: Sequence[str] = (),
     retry_failed: bool = False,
-    fail_fast: bool = False,
     reporter: Reporter | None = None,
 ) -> Run:
-    """Continue the run at ``path`` with what is not done, as ``saesweep resume`` does."""
+    """Continue the run at ``path`` from its checkpoints, as ``saesweep resume`` does.
+
+    ``changes`` are overrides of `jobs`, as ``["jobs.device=cuda:1", "jobs.stack=1"]``.
+    """
     from saesweep.run_folder import Run
     from saesweep.sweep import run_sweep
 
-    return run_sweep(
-        Run(path), reporter, device=device, retry_failed=retry_failed, fail_fast=fail_fast
-    ).run
+    run = Run(path)
+    settings = run.settings(changes)
+    return run_sweep(run, reporter, settings=settings, retry_failed=retry_failed).run
 
 
 def __dir__() -> list[str]:

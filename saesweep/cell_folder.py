@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +18,8 @@ from saesweep import files
 from saesweep.errors import RunError, StorageError
 from saesweep.files import Arrays, Row
 from saesweep.grid import Cell
-from saesweep.version import __version__
+from saesweep.sealed import read_sealed, write_sealed
+from saesweep.version import FORMAT, __version__
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,8 +27,21 @@ if TYPE_CHECKING:
 State = Literal["done", "failed", "damaged", "waiting"]
 """``damaged``: a result is there, but not the files that it was made with."""
 
-RESULT = "result.json"
+RESULT, ERROR = "result.json", "error.txt"
+CHECKPOINT, NEXT_CHECKPOINT = "checkpoint.safetensors", "checkpoint.next.safetensors"
 HASHED = ("cell.json", "history.csv", "snapshots.safetensors", "sae.safetensors")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All that it takes to go on with a cell."""
+
+    arrays: Arrays
+    """Its part of the training state, and its records."""
+    step: int
+    """How many steps it had taken."""
+    seconds: float
+    """How long it had trained."""
 
 
 class CellFolder:
@@ -41,13 +57,22 @@ class CellFolder:
         """What has become of the cell, from the files alone."""
         if os.path.exists(self.path / RESULT):  # Path.exists raises where it may not look
             return "done" if self._intact() else "damaged"
-        return "failed" if os.path.exists(self.path / "error.txt") else "waiting"
+        return "failed" if os.path.exists(self.path / ERROR) else "waiting"
+
+    def is_begun(self) -> bool:
+        """Whether a job has begun to train the cell."""
+        return os.path.exists(self.path / "cell.json") or bool(self.checkpoints())
 
     def _intact(self) -> bool:
         try:
-            hashes = self.result()["files"]
-            return set(hashes) == set(HASHED) and all(
-                files.sha256(self.path / name) == digest for name, digest in hashes.items()
+            result = files.read_json(self.path / RESULT)
+            if result.pop("sha256", None) != _digest(result):
+                return False
+            hashes = result["files"]
+            return (
+                result["cell"] == self.cell.name
+                and set(hashes) == set(HASHED)
+                and all(files.sha256(self.path / name) == digest for name, digest in hashes.items())
             )
         except (RunError, OSError, LookupError, TypeError, AttributeError):
             return False
@@ -78,15 +103,15 @@ class CellFolder:
     def progress(self, otherwise: int = 0) -> tuple[int, float]:
         """The last epoch in ``history.csv`` and its MMCS; ``otherwise`` and NaN if none is."""
         try:
-            history = self.history()
-            return int(history["epoch"][-1]), float(history["mmcs"][-1])
-        except (RunError, LookupError, ValueError, OverflowError):
+            last = files.read_last_row(self.path / "history.csv")
+            return int(last["epoch"]), float(last["mmcs"])
+        except (RunError, LookupError, ValueError, OverflowError, TypeError):
             return otherwise, math.nan
 
     def error(self) -> str:
         """Why the cell failed, in a line; empty if it did not."""
         try:
-            text = (self.path / "error.txt").read_text(encoding="utf-8", errors="replace")
+            text = (self.path / ERROR).read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
         return text.partition("\n")[0]
@@ -94,33 +119,101 @@ class CellFolder:
     def logs(self) -> str:
         """``log.txt``, and ``error.txt`` below it; ``RunError`` if neither is there."""
         texts = []
-        for name in ("log.txt", "error.txt"):
+        for name in ("log.txt", ERROR):
             with contextlib.suppress(OSError):
                 texts.append((self.path / name).read_text(encoding="utf-8", errors="replace"))
         if not texts:
             raise RunError(f"{self.path}: no log yet; the cell has not been started")
         return "\n".join(text.rstrip() for text in texts)
 
-    def begin(self, note: str) -> None:
-        """Set out to train the cell: what an earlier attempt left moves aside."""
-        try:
-            self._move_aside()
-        except OSError as error:
-            reason = error.strerror or error
-            raise StorageError(f"{self.path}: cannot be moved aside: {reason}") from error
+    def begin(self, note: str, *, afresh: bool = True) -> None:
+        """Set out to train the cell: ``afresh``, what an earlier attempt left moves aside."""
+        if afresh:
+            self.set_aside()
         files.write_json(self.path / "cell.json", self.cell.describe())
         self.log(note)
 
-    def _move_aside(self) -> None:
-        leftovers = [path for path in self.path.glob("*") if path.is_file()]
-        if leftovers:
+    def retry(self) -> None:
+        """Let a failed or damaged cell wait again, from its checkpoint if it has one."""
+        if self.state() == "failed":
+            self.set_aside(ERROR)
+        else:
+            self.set_aside()
+
+    def set_aside(self, name: str | None = None) -> None:
+        """Move all that is there, or what is called ``name``, to ``earlier/``."""
+        there = os.listdir(self.path) if os.path.isdir(self.path) else []
+        wanted = {name} if name else {*there} - {"earlier"}
+        self._move_aside([self.path / entry for entry in there if entry in wanted])
+
+    def _move_aside(self, paths: Sequence[Path]) -> None:
+        if not paths:
+            return
+        try:
             earlier = self.path / "earlier"
             number = 1 + len(list(earlier.glob("*")))  # two attempts may fall into one second
             aside = earlier / time.strftime(f"%Y%m%d-%H%M%S-{number}")
             aside.mkdir(parents=True)
             # The marker goes first: a kill between two moves must not leave a cell that looks done.
-            for path in sorted(leftovers, key=lambda path: path.name != RESULT):
+            for path in sorted(paths, key=lambda path: path.name != RESULT):
                 path.rename(aside / path.name)
+        except OSError as error:
+            reason = error.strerror or error
+            raise StorageError(f"{self.path}: cannot be moved aside: {reason}") from error
+
+    # Checkpoints
+
+    def prepare_checkpoint(self, tensors: Mapping[str, Tensor], step: int, seconds: float) -> None:
+        """Keep all that it takes to go on from ``step``, after ``seconds`` of training.
+
+        It stands beside the checkpoint before it until `commit_checkpoint`. So a kill between the
+        first and the last cell of a stack leaves one step at which all have a checkpoint, and the
+        stack can go on as one.
+        """
+        facts = {
+            "format": FORMAT,
+            "cell": self.cell.describe(),
+            "step": step,
+            "seconds": seconds,
+        }
+        write_sealed(self.path / NEXT_CHECKPOINT, tensors, facts)
+
+    def commit_checkpoint(self) -> None:
+        """Let the prepared checkpoint take the place of the one before it."""
+        path = self.path / NEXT_CHECKPOINT
+        try:
+            path.replace(self.path / CHECKPOINT)
+        except OSError as error:
+            raise StorageError(f"{path}: cannot be renamed: {error.strerror}") from error
+
+    def checkpoints(self) -> list[str]:
+        """The names of the checkpoints that are there: more than one only after a kill."""
+        names = (CHECKPOINT, NEXT_CHECKPOINT)
+        return [name for name in names if os.path.lexists(self.path / name)]
+
+    def read_checkpoint(self, name: str) -> Checkpoint:
+        """The checkpoint ``name``.
+
+        ``RunError`` if it is not as it was written, or belongs to another cell or version.
+        """
+        path = self.path / name
+        arrays, facts = read_sealed(path)
+        if facts.get("format") != FORMAT:
+            raise RunError(
+                f"{path}: written in format {facts.get('format')}; "
+                f"saesweep {__version__} continues format {FORMAT}"
+            )
+        if facts.get("cell") != self.cell.describe():
+            raise RunError(f"{path}: of a cell with other hyperparameters")
+        return Checkpoint(arrays, int(facts["step"]), float(facts["seconds"]))
+
+    def drop_checkpoints(self) -> None:
+        """Remove the checkpoints of a cell that is done."""
+        for name in self.checkpoints():
+            with contextlib.suppress(OSError):  # they do no harm
+                (self.path / name).unlink()
+
+    # Writing
 
     def log(self, text: str) -> None:
         """Add a line to ``log.txt``, with the time."""
@@ -138,6 +231,8 @@ class CellFolder:
         **facts: Any,
     ) -> None:
         """Write the weights, the snapshots, and at last the result: the cell is done."""
+        files.write_json(self.path / "cell.json", self.cell.describe())  # it may have been deleted
+        self.set_aside(ERROR)
         files.write_tensors(self.path / "sae.safetensors", sae)
         files.write_tensors(self.path / "snapshots.safetensors", snapshots)
         self.log("done")
@@ -148,9 +243,15 @@ class CellFolder:
             "saesweep": __version__,
             "files": {name: files.sha256(self.path / name) for name in HASHED},
         }
-        files.write_json(self.path / RESULT, result)
+        files.write_json(self.path / RESULT, {**result, "sha256": _digest(result)})
+        self.drop_checkpoints()
 
     def fail(self, reason: str, details: str = "") -> None:
         """Write ``error.txt``: why in its first line, details below."""
         self.log(f"failed: {reason}")
-        files.write_text(self.path / "error.txt", f"{reason}\n{details}")
+        files.write_text(self.path / ERROR, f"{reason}\n{details}")
+
+
+def _digest(result: Row) -> str:
+    """The hash of all that a result says: an edited metric is damage, too."""
+    return hashlib.sha256(files.to_json(result).encode()).hexdigest()

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from saesweep.errors import Interrupted, SaesweepError, StorageError, UsageError
+from saesweep import terminal
+from saesweep.errors import Interrupted, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from saesweep.reporting import Reporter
     from saesweep.run_folder import Run
 
 app = typer.Typer(
@@ -37,16 +31,62 @@ Overrides = Annotated[
         "--set", metavar="KEY=VALUE", help="Override a key, as train.lr=1e-3. Repeatable."
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+# Short ways to set keys of `jobs`.
+Backend = Annotated[
+    str | None, typer.Option(help="Where jobs run: local, ray or slurm.", show_default=False)
+]
 Device = Annotated[
     str | None,
     typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", show_default=False),
 ]
+PerDevice = Annotated[
+    int | None, typer.Option(help="Jobs at once on one device.", show_default=False)
+]
+Stacked = Annotated[
+    str | None,
+    typer.Option("--stack", metavar="N", help="Cells a job trains: auto, or a number."),
+]
+Retries = Annotated[
+    int | None,
+    typer.Option(help="How often a job that was killed is started again.", show_default=False),
+]
+FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")]
+RayAddress = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster that runs; implies ray.")
+]
+Detach = Annotated[bool, typer.Option("--detach", help="With slurm: submit, and return at once.")]
+
 MOST_ROWS = 40
 """Rows of the table that `run` ends with; `results` has them all."""
 
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-FailFast = Annotated[bool, typer.Option("--fail-fast", help="Stop at the first cell that fails.")]
+
+def _settings(
+    backend: str | None,
+    device: str | None,
+    per_device: int | None,
+    stack: str | None,
+    retries: int | None,
+    fail_fast: bool,
+    ray_address: str | None,
+    detach: bool,
+) -> list[str]:
+    """The flags about jobs as overrides of the config."""
+    if ray_address is not None and backend is None:
+        backend = "ray"
+    flags = {
+        "backend": backend,
+        "device": device,
+        "per_device": per_device,
+        "stack": stack,
+        "retries": retries,
+        "fail_fast": "true" if fail_fast else None,
+        "ray.address": ray_address,
+        "slurm.detach": "true" if detach else None,
+    }
+    return [f"jobs.{key}={value}" for key, value in flags.items() if value is not None]
 
 
 def _print_version(wanted: bool) -> None:
@@ -70,6 +110,13 @@ def _options(
     """Options that stand before the command."""
 
 
+def _refuse_idle_flags(backend: str, ray_address: str | None, detach: bool) -> None:
+    if ray_address is not None and backend != "ray":
+        raise UsageError(f"--ray-address is for the backend ray, and this is {backend}")
+    if detach and backend != "slurm":
+        raise UsageError(f"--detach is for the backend slurm, and this is {backend}")
+
+
 @app.command()
 def run(
     config: ConfigPath,
@@ -78,19 +125,24 @@ def run(
         str | None, typer.Option(help="The run's folder; else the first free runN.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("outputs"),
+    backend: Backend = None,
     device: Device = None,
-    backend: Annotated[str | None, typer.Option(help="Where jobs run: local.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    per_device: PerDevice = None,
+    stack: Stacked = None,
+    retries: Retries = None,
     fail_fast: FailFast = False,
+    ray_address: RayAddress = None,
+    detach: Detach = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Train the grid of CONFIG and write its metrics and figures."""
     from saesweep.config_file import load_config
 
-    flags = {"jobs.device": device, "jobs.backend": backend}
-    changes = [f"{key}={value}" for key, value in flags.items() if value is not None]
-    loaded = load_config(config, [*(overrides or []), *changes])
+    jobs = _settings(backend, device, per_device, stack, retries, fail_fast, ray_address, detach)
+    loaded = load_config(config, [*(overrides or []), *jobs])
+    _refuse_idle_flags(loaded.jobs.backend, ray_address, detach)
     if dry_run:
         from saesweep.plan_text import plan_json, plan_text
 
@@ -102,25 +154,67 @@ def run(
 
         return new_run(loaded, out, name)
 
-    _train(make, quiet, as_json, fail_fast=fail_fast)
+    _train(make, quiet, as_json)
 
 
 @app.command()
 def resume(
     path: RunPath,
+    overrides: Overrides = None,
+    backend: Backend = None,
     device: Device = None,
+    per_device: PerDevice = None,
+    stack: Stacked = None,
+    retries: Retries = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Train failed and damaged cells again.")
     ] = False,
     fail_fast: FailFast = False,
+    ray_address: RayAddress = None,
+    detach: Detach = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Continue RUN with the cells that are not done. Finished cells are never touched."""
+    """Continue RUN from its checkpoints. Cells that are done are never touched.
+
+    It may go on elsewhere than it began: --set and the flags change keys of jobs.
+    """
     from saesweep.run_folder import Run
 
-    options = {"device": device, "retry_failed": retry_failed, "fail_fast": fail_fast}
-    _train(lambda: Run(path), quiet, as_json, **options)
+    jobs = _settings(backend, device, per_device, stack, retries, fail_fast, ray_address, detach)
+    opened = Run(path)
+    settings = opened.settings([*(overrides or []), *jobs])
+    _refuse_idle_flags(settings.backend, ray_address, detach)
+    _train(lambda: opened, quiet, as_json, settings=settings, retry_failed=retry_failed)
+
+
+@app.command("_job", hidden=True)
+def job(
+    path: RunPath,
+    cells: Annotated[list[str], typer.Argument(metavar="CELL...")],
+    device: Annotated[str, typer.Option()] = "cpu",
+    token: Annotated[str, typer.Option()] = "",
+) -> None:
+    """Train CELLs of RUN stacked, or with - the jobs that come in on standard input."""
+    import os
+    import sys
+
+    from saesweep.jobs.worker import work_on
+
+    try:
+        work_on(path, cells, device, token or None)
+    except StorageError as error:  # the sweep asks why, and gives no other job to do
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(os.EX_IOERR) from None
+
+
+@app.command("_collect", hidden=True)
+def collect(path: RunPath) -> None:
+    """Write the tables and figures of RUN, when jobs that nobody waited for are over."""
+    from saesweep.run_folder import Run
+    from saesweep.sweep import write_up
+
+    write_up(Run(path))
 
 
 @app.command()
@@ -130,21 +224,25 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Show what has become of each cell of RUN."""
+    from saesweep.jobs.slurm_queue import live_jobs
     from saesweep.run_folder import Run
-    from saesweep.tables import counts, status_rows, status_table
+    from saesweep.tables import counts, status_rows, status_table, tally
 
     followed = Run(path)
-    console = _console()
+    rows: list[dict[str, Any]] = []
+    console = terminal.console()
     while True:
-        rows = status_rows(followed)
+        queued = live_jobs(followed)
+        rows = status_rows(followed, queued, rows)
         if as_json:
-            _print_json({"run": str(path), "cells": rows})
+            totals = {"cells": len(rows), **tally(rows)}
+            terminal.print_json({"run": str(path), "totals": totals, "cells": rows})
         else:
             if watch and console.is_terminal:
                 console.clear()
             console.print(status_table(rows))
             console.print(f"{path}: {counts(rows)}", highlight=False, markup=False, soft_wrap=True)
-        if not watch or not followed.is_locked():
+        if not watch or not (queued or followed.is_locked()):
             return
         time.sleep(2)
 
@@ -167,14 +265,39 @@ def results(
     from saesweep.tables import FORMATS, summary_line
     from saesweep.tables import results as text
 
-    _one_of("--format", form, FORMATS)
+    terminal.one_of("--format", form, FORMATS)
     rows = Run(path).metrics()
     content = text(rows, form)
     if isinstance(content, str):
         print(content)
     else:
-        _console().print(content)
-        print(f"{path}: {summary_line(rows)}")
+        terminal.console().print(content)
+        print(summary_line(rows, path))
+
+
+@app.command()
+def compare(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option("--metric", metavar="KEY", help="Shown for each cell. Repeatable."),
+    ] = None,
+    form: Annotated[str, typer.Option("--format", help="table, csv, json or md.")] = "table",
+) -> None:
+    """Show what differs between RUNs: config, provenance, and metrics cell by cell."""
+    from saesweep.compare import check_metrics
+    from saesweep.compare import compare as compared
+    from saesweep.compare_text import rendered
+    from saesweep.run_folder import Run
+    from saesweep.tables import FORMATS
+
+    terminal.one_of("--format", form, FORMATS)
+    chosen = check_metrics(metrics or [])
+    content = rendered(compared([Run(path) for path in paths]), form, chosen)
+    if isinstance(content, str):
+        print(content)
+    else:
+        terminal.console().print(content)
 
 
 @app.command()
@@ -186,7 +309,7 @@ def plot(path: RunPath, quiet: Quiet = False, as_json: Json = False) -> None:
     from saesweep.figures.stills import draw_stills
 
     drawn = draw_stills(opened, report=None if quiet or as_json else print)
-    _print_paths(drawn, opened.figures_dir, quiet, as_json)
+    terminal.print_paths(drawn, opened.figures_dir, quiet, as_json)
 
 
 @app.command()
@@ -204,16 +327,16 @@ def gif(
     """Draw each CELL of RUN (all without names) as it learns, and the whole grid."""
     from saesweep.run_folder import Run
 
-    _one_of("--format", form, ("gif", "mp4", "webp"))
+    terminal.one_of("--format", form, ("gif", "mp4", "webp"))
     opened = Run(path)
     chosen = opened.matching(cells) if cells else None
     from saesweep.figures.gifs import draw_gifs
 
-    with _progress_bar("frames", quiet or as_json) as progress:
+    with terminal.progress_bar("frames", quiet or as_json) as progress:
         drawn = draw_gifs(
             opened, chosen, format=form, fps=fps, grid=chosen is None, progress=progress
         )
-    _print_paths(drawn, opened.gifs_dir, quiet, as_json)
+    terminal.print_paths(drawn, opened.gifs_dir, quiet, as_json)
 
 
 @app.command()
@@ -231,7 +354,7 @@ def data(
     folder = out or Path("outputs") / f"{loaded.name}_data"
     from saesweep.sweep import draw_data_of
 
-    _print_paths(draw_data_of(loaded, folder), folder, quiet, as_json)
+    terminal.print_paths(draw_data_of(loaded, folder), folder, quiet, as_json)
 
 
 @app.command()
@@ -242,126 +365,41 @@ def schema() -> None:
     print(json_schema())
 
 
-def main() -> None:
-    """Run the command line; errors become one or two lines and an exit code."""
-    # --debug may stand anywhere: it is moved to where the parser wants it.
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda word: word != "--debug")
-    debug = sys.argv[1:2] == ["--debug"]
-    signal.signal(signal.SIGTERM, _interrupt)
-    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a character shows its code
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        app()
-    except BrokenPipeError:  # the reader of a pipe has gone, as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except Exception as error:
-        if debug:
-            raise
-        _complain(error)
-
-
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _complain(error: Exception) -> NoReturn:
-    if isinstance(error, SaesweepError):
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    if isinstance(error, MemoryError) or "allocate" in str(error):  # torch raises RuntimeError
-        print(f"error: out of memory: {str(error).splitlines()[-1]}", file=sys.stderr)
-        sys.exit(1)
-    name = type(error).__name__
-    print(
-        f"error: {name}: {error}\nThis is a fault in saesweep: --debug shows where.",
-        file=sys.stderr,
-    )
-    sys.exit(1)
-
-
-def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=stderr)
-    # Nothing is cut off on its way into a file or another program.
-    return console if console.is_terminal else Console(stderr=stderr, width=1000)
-
-
 def _train(open_run: Callable[[], Run], quiet: bool, as_json: bool, **options: Any) -> NoReturn:
     """Run a sweep under a display, print what it came to, and exit with its code."""
     from saesweep.tables import results_table, summary_line
 
     run: Run | None = None
     try:
-        with _display(quiet) as reporter:
+        with terminal.display(quiet) as reporter:
             reporter.note("starting")
-            from saesweep.sweep import run_sweep
+            with terminal.nothing_to_lose():
+                from saesweep.sweep import run_sweep
 
             run = open_run()
             summary = run_sweep(run, reporter, **options)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
         how = f"; continue with `saesweep resume {run.path}`" if run else ""
         raise Interrupted(f"interrupted{how}") from None
     except StorageError as error:
         if run is None:
             raise
-        hint = f"what is done is kept; make room, then `saesweep resume {run.path}`"
+        room = "make room, then " if "No space left" in str(error) else ""
+        hint = f"what is done is kept; {room}`saesweep resume {run.path}` goes on"
         raise StorageError(f"{error}\n{hint}") from error
     path, rows = summary.run.path, summary.rows
+    if not summary.over:
+        if as_json:
+            terminal.print_json({"run": str(path), "done": False, "cells": []})
+        elif not quiet:
+            print(f"{path}: submitted; follow it with `saesweep status {path} --watch`")
+        raise typer.Exit(0)
     if as_json:
-        _print_json({"run": str(path), "done": summary.done, "cells": rows})
+        terminal.print_json({"run": str(path), "done": summary.done, "cells": rows})
     elif not quiet:
-        _console().print(results_table(rows, most=MOST_ROWS))
+        terminal.console().print(results_table(rows, most=MOST_ROWS))
         if len(rows) > MOST_ROWS:
             print(f"… the {MOST_ROWS} of {len(rows)} cells with the highest mmcs")
-        print(f"{path}: {summary_line(rows)}")
+        print(summary_line(rows, path))
     raise typer.Exit(0 if summary.done else 1)
-
-
-@contextlib.contextmanager
-def _display(quiet: bool) -> Iterator[Reporter]:
-    from saesweep.display import LiveDisplay, PlainDisplay
-    from saesweep.reporting import Reporter
-
-    console = _console(stderr=True)
-    if quiet:
-        yield Reporter()
-    elif console.is_terminal:
-        with LiveDisplay(console) as display:
-            yield display
-    else:
-        yield PlainDisplay(console)
-
-
-@contextlib.contextmanager
-def _progress_bar(what: str, quiet: bool) -> Iterator[Any]:
-    """A function (done, total) that shows progress on a terminal, or None."""
-    console = _console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    from rich.progress import Progress
-
-    with Progress(console=console, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _one_of(option: str, given: str, allowed: tuple[str, ...]) -> None:
-    if given not in allowed:
-        raise UsageError(f"{option} {given}: should be one of {', '.join(allowed)}")
-
-
-def _print_paths(paths: list[Path], folder: Path, quiet: bool, as_json: bool) -> None:
-    if as_json:
-        _print_json({"files": [str(path) for path in paths]})
-    elif not quiet:
-        print(f"{folder}: {len(paths)} files")
-
-
-def _print_json(data: Any) -> None:
-    from saesweep.files import to_json
-
-    print(to_json(data))

@@ -173,16 +173,62 @@ class EvalConfig(Section):
     """What the cells are compared with, on the same data and through the same metrics."""
 
 
+class RayConfig(Section):
+    """Jobs as tasks of a Ray cluster (`pip install 'saesweep[ray]'`)."""
+
+    address: str | None = None
+    """Of a cluster that runs, as `10.0.0.1:6379` or `auto`; without one, one is started here."""
+    cpus: Count = 1
+    """CPU cores that a job takes, where it trains on CPUs."""
+
+
+class SlurmConfig(Section):
+    """Jobs as tasks of one SLURM array (`pip install 'saesweep[slurm]'`)."""
+
+    partition: str | None = None
+    """Partition to submit to; without one, the cluster's own default."""
+    account: str | None = None
+    """Account that pays."""
+    minutes: Count = 24 * 60
+    """Time limit of a task. Checkpoints are written before it runs out, and the task goes on."""
+    cpus: Count = 4
+    """CPU cores that a task takes."""
+    memory_gb: Count | None = None
+    """Memory that a task takes; without a number, the cluster's own default."""
+    gpus: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=8)] = 1
+    """GPUs that a task takes: 1, or 0 to train on CPUs."""
+    at_once: Count = 16
+    """Tasks that run at one time, at most."""
+    detach: bool = False
+    """Return when the tasks are submitted; `saesweep status --watch` follows."""
+    setup: list[str] = []
+    """Shell commands before a task, as `module load cuda`."""
+    options: dict[str, Scalar] = {}
+    """Any other options of sbatch, as `{constraint: h100, qos: long}`."""
+
+
 class JobsConfig(Section):
     """Where and how cells are run."""
 
-    backend: Literal["local"] = "local"
-    """`local`: in this process."""
+    backend: Literal["local", "ray", "slurm"] = "local"
+    """`local`: on this machine. `ray`, `slurm`: on a cluster that shares the run's folder."""
     device: _text_like(DEVICE, DEVICE_RULE) = "auto"  # type: ignore[valid-type]
-    """`auto` (CUDA where there is one, else the CPU), `cpu`, `cuda`, `cuda:1`."""
+    """`auto` (every CUDA device there is, else the CPU), `cpu`, `cuda` (every one), `cuda:1`."""
+    per_device: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1024)] = 1
+    """Jobs at once on one device. Where more than one runs, each has a process of its own."""
     stack: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
-    """How many cells are trained stacked in one job; `auto`: as many as can share batches and
-    fit into 4 GiB."""
+    """How many cells are trained stacked in one job. `auto`: those that can share batches, spread
+    over the devices, as far as they fit into 4 GiB. `1`: every cell has a process of its own."""
+    checkpoint_every: Positive = 60.0
+    """Seconds from one checkpoint of a cell to the next."""
+    retries: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1000)] = 2
+    """How often a job that was killed is started again, from its checkpoints."""
+    fail_fast: bool = False
+    """Stop the sweep at the first cell that fails."""
+    ray: RayConfig = RayConfig()
+    """For `backend: ray`."""
+    slurm: SlurmConfig = SlurmConfig()
+    """For `backend: slurm`."""
     max_cells: Count = 10_000
     """A grid with more cells than this is refused, as it is more likely a slip."""
 

@@ -6,7 +6,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,23 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> SweepConfig:
     Raises ``ConfigError`` with one line for every problem: file, line, column, what was given and
     what is allowed.
     """
-    document = yaml_file.read(Path(path))
+    return _overridden(yaml_file.read(Path(path)), overrides)
+
+
+def changed(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:
+    """``config`` with ``overrides`` like ``train.lr=1e-3`` on top.
+
+    >>> config = parse_config('''
+    ... data: {activation_dim: 3, n_features: 6, mean_active: 1}
+    ... grid: {l1: [0.1], dict_size: [8]}
+    ... ''')
+    >>> changed(config, ["jobs.stack=1"]).jobs.stack
+    1
+    """
+    return _overridden(yaml_file.parse(dump_config(config), "config"), overrides)
+
+
+def _overridden(document: Document, overrides: Sequence[str]) -> SweepConfig:
     for override in overrides:
         try:
             _override(document, override)
@@ -55,6 +71,21 @@ def dump_config(config: SweepConfig) -> str:
     ``parse_config`` of the result gives the same config.
     """
     return yaml_file.dump(config.model_dump())
+
+
+def flat(data: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys; the axes of a grid have dots of their own.
+
+    >>> flat({"seed": 0, "train": {"lr": 0.1}, "grid": {"train.loss": ["sum"]}})
+    {'seed': 0, 'train.lr': 0.1, 'grid.train.loss': ['sum']}
+    """
+    pairs: dict[str, Any] = {}
+    for key, value in data.items():
+        inner = (
+            flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {before + key: value}
+        )
+        pairs |= inner
+    return pairs
 
 
 def json_schema() -> str:

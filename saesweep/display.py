@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 
@@ -12,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from saesweep.grid import Cell, Job
-from saesweep.reporting import Reporter
+from saesweep.reporting import Reporter, counted
 
 LINE_SECONDS = 5.0
 """How often plain lines report progress."""
@@ -23,40 +24,46 @@ class Clock:
 
     def __init__(self, jobs: list[Job]) -> None:
         self.started = time.monotonic()
-        self.total = sum(_work(job) for job in jobs)
-        self.before = 0.0  # work of jobs that are over
-        self.job: Job | None = None
-        self.epoch = 0
+        self.work = {cell.name: _work(cell) for job in jobs for cell in job.cells}
+        self.epochs = {cell.name: cell.train.epochs for job in jobs for cell in job.cells}
+        self.total = sum(self.work.values())
+        self.shares: dict[str, float] = {}
+        self.before: dict[str, float] = {}  # what checkpoints had already
 
-    def update(self, job: Job, epoch: int) -> None:
-        """``job`` has trained ``epoch`` epochs."""
-        if self.job is not None and job is not self.job:
-            self.before += _work(self.job)
-        self.job, self.epoch = job, epoch
+    def update(self, name: str, epoch: int) -> None:
+        """The cell ``name`` has trained ``epoch`` epochs."""
+        if name in self.work:
+            self.shares[name] = epoch / self.epochs[name]
+            self.before.setdefault(name, self.shares[name])
+
+    def finish(self, name: str) -> None:
+        """Nothing more will be done for the cell ``name``."""
+        if name in self.work:
+            self.shares[name] = 1.0
+            self.before.setdefault(name, 0.0)
 
     @property
     def share(self) -> float:
         """Done work over all work."""
-        if self.job is None or not self.total:
-            return 0.0
-        return (
-            self.before + _work(self.job) * self.epoch / self.job.cells[0].train.epochs
-        ) / self.total
+        return self._done(self.shares) / self.total if self.total else 0.0
 
     def left(self) -> str:
         """``1m 05s left``, or nothing while that is not known."""
-        share = self.share
-        if not 0.01 <= share < 1:
+        before = self._done(self.before)
+        done, todo = self._done(self.shares) - before, self.total - before
+        if not 0.01 * todo <= done < todo:
             return ""
-        seconds = (time.monotonic() - self.started) * (1 / share - 1)
+        seconds = (time.monotonic() - self.started) * (todo / done - 1)
         return f"{duration(seconds)} left"
 
+    def _done(self, shares: Mapping[str, float]) -> float:
+        return sum(self.work[name] * share for name, share in shares.items())
 
-def _work(job: Job) -> float:
-    """What a job costs, in latents times samples."""
-    train = job.cells[0].train
-    samples = train.epochs * train.steps_per_epoch * train.batch_size
-    return float(samples * sum(cell.dict_size for cell in job.cells))
+
+def _work(cell: Cell) -> float:
+    """What a cell costs, in latents times samples."""
+    train = cell.train
+    return float(train.epochs * train.steps_per_epoch * train.batch_size * cell.dict_size)
 
 
 def duration(seconds: float) -> str:
@@ -81,27 +88,28 @@ class PlainDisplay(Reporter):
         self.printed = time.monotonic()
 
     def _line(self, text: str) -> None:
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        with contextlib.suppress(OSError):  # a full disk, a closed pipe: training goes on
+            self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def planned(self, cells: list[Cell], states: Mapping[str, str], jobs: list[Job]) -> None:
         self.clock = Clock(jobs)
         todo = sum(len(job.cells) for job in jobs)
-        self._line(
-            f"{len(cells)} cells, {todo} to train in {len(jobs)} job{'s' * (len(jobs) != 1)}"
-        )
+        self._line(f"{counted(len(cells), 'cell')}, {todo} to train in {counted(len(jobs), 'job')}")
 
-    def progress(self, job: Job, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
-        self.clock.update(job, epoch)
+    def progress(self, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
+        for name in rows:
+            self.clock.update(name, epoch)
         if time.monotonic() - self.printed < LINE_SECONDS or not rows:
             return
         self.printed = time.monotonic()
         values = [row["mmcs"] for row in rows.values()]
         self._line(
-            f"epoch {epoch}/{job.cells[0].train.epochs}  {self.clock.share:.0%}  "
+            f"epoch {epoch}/{self.clock.epochs[next(iter(rows))]}  {self.clock.share:.0%}  "
             f"mmcs {min(values):.3f} to {max(values):.3f}  {self.clock.left()}".rstrip()
         )
 
     def finished(self, cell: Cell, state: str, reason: str = "") -> None:
+        self.clock.finish(cell.name)
         self._line(f"{cell.name}  {state}{': ' if reason else ''}{reason}")
 
     def note(self, text: str) -> None:
@@ -129,20 +137,22 @@ class LiveDisplay(Reporter):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.live.stop()
+        with contextlib.suppress(OSError):  # the terminal is gone
+            self.live.stop()
 
     def planned(self, cells: list[Cell], states: Mapping[str, str], jobs: list[Job]) -> None:
         self.clock = Clock(jobs)
         self.shown = {name: _mark(state) for name, state in states.items()}
         self.cells = cells
 
-    def progress(self, job: Job, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
-        self.clock.update(job, epoch)
-        self.last_note = f"epoch {epoch}/{job.cells[0].train.epochs}"
+    def progress(self, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
         for name, row in rows.items():
+            self.clock.update(name, epoch)
+            self.last_note = f"epoch {epoch}/{self.clock.epochs[name]}"
             self.shown[name] = Text(f"{row['mmcs']:.3f}", style="cyan")
 
     def finished(self, cell: Cell, state: str, reason: str = "") -> None:
+        self.clock.finish(cell.name)
         value = self.shown[cell.name].plain if state == "done" else state
         self.shown[cell.name] = Text(value, style="bold green" if state == "done" else "red")
         if reason:

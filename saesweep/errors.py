@@ -37,3 +37,10 @@ class Interrupted(SaesweepError):
 
 class StorageError(SaesweepError):
     """The disk refused a write: it is full, read-only, or gone."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, of the machine or of a device, ran out: torch has no one error for it."""
+    known = ("allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
+    named = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
+    return named or any(text in str(error) for text in known)

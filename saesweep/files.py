@@ -8,6 +8,8 @@ import hashlib
 import json
 import math
 import os
+import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ Row = dict[str, Any]
 """One line of a table by column name."""
 TEMPORARY = ".tmp-"
 """How the names of files begin that are not finished."""
+_HERE = socket.gethostname().replace("-", "_").replace("/", "_")
 
 
 def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
@@ -33,7 +36,7 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     The temporary name has the same ending. Raises ``StorageError`` if the disk refuses; ``path`` is
     then as it was before.
     """
-    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    temporary = temporary_name(path, os.getpid())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
@@ -47,9 +50,21 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def temporary_name(path: Path, pid: int) -> Path:
+    """What ``path`` is called while process ``pid`` of this machine writes it."""
+    return path.with_name(f"{TEMPORARY}{_HERE}-{pid}-{path.name}")
+
+
 def is_being_written(temporary: Path) -> bool:
-    """Whether the process whose number is in the name of a temporary file is alive."""
-    number = temporary.name.removeprefix(TEMPORARY).partition("-")[0]
+    """Whether the process that the name of a temporary file tells of may be alive.
+
+    One on another machine may be, for a day.
+    """
+    host, number, *_ = [*temporary.name.removeprefix(TEMPORARY).split("-", 2), "", ""]
+    if host != _HERE:
+        with contextlib.suppress(OSError):
+            return time.time() - temporary.stat().st_mtime < 86_400
+        return False
     try:
         os.kill(int(number), 0)
     except (ValueError, OverflowError, ProcessLookupError):
@@ -121,11 +136,13 @@ def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
     atomic_write(path, write)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write ``tensors`` as safetensors."""
+def write_tensors(
+    path: Path, tensors: Mapping[str, Tensor], header: dict[str, str] | None = None
+) -> None:
+    """Write ``tensors`` as safetensors, with ``header`` as its metadata."""
     from safetensors.torch import save
 
-    content = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()})
+    content = save({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, header)
     atomic_write(path, lambda temporary: temporary.write_bytes(content))
 
 
@@ -154,16 +171,52 @@ def read_rows(path: Path) -> list[Row]:
     return [{key: _number(text) for key, text in row.items()} for row in rows]
 
 
+def read_last_row(path: Path) -> Row:
+    """The last row of a CSV file, whose rows take up to 4 KiB; ``RunError`` if it cannot be read.
+
+    A history of 100 rows takes 3 ms to read whole, and this 0.05.
+    """
+    _refuse_special(path)
+    try:
+        with path.open("rb") as file:
+            head = file.readline()
+            start = max(file.tell(), file.seek(0, os.SEEK_END) - 4096)
+            file.seek(start)
+            text = (head + file.read().splitlines(keepends=True)[-1]).decode()
+        (row,) = csv.DictReader(text.splitlines(), strict=True)
+    except (OSError, ValueError, IndexError, csv.Error) as error:
+        raise RunError(f"{path}: cannot be read: {_reason(error)}") from None
+    if None in row or None in row.values():
+        raise RunError(f"{path}: damaged: its last row does not fit its header")
+    return {key: _number(text) for key, text in row.items()}
+
+
 def read_arrays(path: Path) -> Arrays:
     """The arrays of a safetensors file; ``RunError`` if it cannot be read."""
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
+
+    return dict(_of_safetensors(path, load_file))
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """The metadata of a safetensors file; ``RunError`` if it cannot be read."""
+    from safetensors import safe_open
+
+    def metadata(path: Path) -> dict[str, str]:
+        with safe_open(path, framework="numpy") as file:
+            return file.metadata() or {}
+
+    return _of_safetensors(path, metadata)
+
+
+def _of_safetensors(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
+    from safetensors import SafetensorError
 
     _refuse_special(path)
     try:
         with path.open("rb"):  # safetensors says of every file it cannot open: not found
             pass
-        return dict(load_file(path))
+        return load(path)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise RunError(f"{path}: cannot be read: {_reason(error)}") from None
 

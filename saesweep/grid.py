@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from saesweep.config import ModelConfig, Scalar, SweepConfig, TrainConfig
 
@@ -72,40 +73,77 @@ def expand(config: SweepConfig) -> list[Cell]:
     return [_cell(config, point) for point in itertools.product(*columns)]
 
 
-def plan(config: SweepConfig, cells: Iterable[Cell]) -> list[Job]:
-    """Jobs for ``cells``: stacked where they can share batches, as far as `jobs.stack` allows."""
+def plan(
+    config: SweepConfig,
+    cells: Iterable[Cell],
+    stack: Literal["auto"] | int = "auto",
+    slots: int = 1,
+) -> list[Job]:
+    """Jobs for ``cells``: stacked where they can share batches, as far as ``stack`` allows.
+
+    With ``auto`` they are spread over ``slots``, the jobs that run at once, while none takes more
+    than `STACK_BYTES`, unless it is a single cell.
+    """
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault(_shares_batches(cell), []).append(cell)
-    return [job for group in groups.values() for job in _split(config, group)]
-
-
-def _split(config: SweepConfig, group: Sequence[Cell]) -> list[Job]:
-    most = len(group) if config.jobs.stack == "auto" else config.jobs.stack
-    stacks: list[list[Cell]] = []
-    for cell in group:
-        last = stacks[-1] if stacks else []
-        fits = config.jobs.stack != "auto" or memory(config, [*last, cell]) <= STACK_BYTES
-        if last and len(last) < most and fits:
-            last.append(cell)
-        else:
-            stacks.append([cell])
+        groups.setdefault(shares_batches(cell), []).append(cell)
     shared = evaluation_bytes(config)
-    return [Job(tuple(stack), shared + memory(config, stack)) for stack in stacks]
+    return [
+        Job(tuple(one), shared + memory(config, one))
+        for group in groups.values()
+        for one in _stacks(config, group, stack, slots)
+    ]
+
+
+def _stacks(
+    config: SweepConfig, group: Sequence[Cell], stack: Literal["auto"] | int, slots: int
+) -> list[list[Cell]]:
+    """Largest first, each cell goes to the stack that takes least, so that all take as long.
+
+    Where it does not fit there, it fits nowhere, and starts one of its own.
+    """
+    most = len(group) if stack == "auto" else stack
+    least = slots if stack == "auto" else math.ceil(len(group) / stack)
+    stacks: list[list[Cell]] = [[] for _ in range(min(least, len(group)))]
+    taken = [(0, 0, i) for i in range(len(stacks))]  # a heap: fixed bytes, latents, which stack
+    for cell in sorted(group, key=lambda cell: -_fixed_bytes(config, cell)):
+        fixed, latents, place = taken[0]
+        fixed, latents = fixed + _fixed_bytes(config, cell), latents + cell.dict_size
+        too_much = stack == "auto" and fixed + _buffer_bytes(cell, latents) > STACK_BYTES
+        if too_much and stacks[place]:
+            fixed, latents, place = _fixed_bytes(config, cell), cell.dict_size, len(stacks)
+            stacks.append([])
+        else:
+            heapq.heappop(taken)
+        stacks[place].append(cell)
+        if len(stacks[place]) < most:
+            heapq.heappush(taken, (fixed, latents, place))
+    order = {cell.name: i for i, cell in enumerate(group)}
+    chosen = [sorted(one, key=lambda cell: order[cell.name]) for one in stacks]
+    return sorted(chosen, key=lambda one: order[one[0].name])
 
 
 def memory(config: SweepConfig, cells: Sequence[Cell]) -> int:
-    """Roughly what training ``cells`` stacked takes at most, in bytes.
+    """Roughly what training ``cells`` stacked takes at most, in bytes."""
+    latents = sum(cell.dict_size for cell in cells)
+    fixed = sum(_fixed_bytes(config, cell) for cell in cells)
+    return fixed + _buffer_bytes(cells[0], latents)
 
-    Parameters, gradients and Adam's two moments in float32; latents and their gradient for a part
-    of the batch; cosines with the true features; recorded snapshots.
+
+def _fixed_bytes(config: SweepConfig, cell: Cell) -> int:
+    """What a cell takes in any stack.
+
+    Parameters, gradients and Adam's two moments in float32, cosines with the true features, and
+    recorded snapshots.
     """
     d, n = config.data.activation_dim, config.data.n_features
-    latents = sum(cell.dict_size for cell in cells)
-    parameters = 4 * latents * (2 * d + 1) * 4
-    buffers = 2 * min(latents * cells[0].train.batch_size, CHUNK_LATENTS["cuda"]) * 4
-    snapshots = sum(snapshot_bytes(config, cell) for cell in cells)
-    return parameters + buffers + 2 * latents * n * 4 + snapshots
+    parameters = 4 * cell.dict_size * (2 * d + 1) * 4
+    return parameters + 2 * cell.dict_size * n * 4 + snapshot_bytes(config, cell)
+
+
+def _buffer_bytes(cell: Cell, latents: int) -> int:
+    """Latents and their gradient, for a part of the batch."""
+    return 2 * min(latents * cell.train.batch_size, CHUNK_LATENTS["cuda"]) * 4
 
 
 def evaluation_bytes(config: SweepConfig) -> int:
@@ -149,7 +187,8 @@ def snapshot_bytes(config: SweepConfig, cell: Cell) -> int:
     return snapshot_count(config, cell) * (each + cell.dict_size)
 
 
-def _shares_batches(cell: Cell) -> tuple[Any, ...]:
+def shares_batches(cell: Cell) -> tuple[Any, ...]:
+    """What cells must have in common to be stacked: they see the same batches for as long."""
     train = cell.train.model_dump(exclude={"lr"})
     return (*train.values(), *cell.model.model_dump().values())
 

@@ -7,25 +7,30 @@ from typing import Any
 from saesweep.config import SweepConfig
 from saesweep.files import to_json
 from saesweep.grid import Job, expand, plan
+from saesweep.jobs.backends import Backend, backend
+from saesweep.reporting import counted
 
 
 def plan_json(config: SweepConfig) -> str:
     """The plan for a program."""
+    place, planned = _plan(config)
     jobs: list[dict[str, Any]] = [
         {"cells": [cell.name for cell in job.cells], "steps": _steps(job), "bytes": job.bytes}
-        for job in plan(config, expand(config))
+        for job in planned
     ]
-    return to_json({"cells": sum(len(job["cells"]) for job in jobs), "jobs": jobs})
+    cells = sum(len(job["cells"]) for job in jobs)
+    return to_json({"cells": cells, "slots": place.slots, "jobs": jobs})
 
 
 def plan_text(config: SweepConfig) -> str:
-    """The plan for a person: the axes, and each job with its memory and steps."""
-    cells = expand(config)
-    jobs = plan(config, cells)
-    lines = [f"{config.name}: {len(cells)} cells in {len(jobs)} job{'s' * (len(jobs) != 1)}"]
+    """The plan for a person: the axes, where it runs, and each job with its memory and steps."""
+    place, jobs = _plan(config)
+    cells = sum(len(job.cells) for job in jobs)
+    lines = [f"{config.name}: {counted(cells, 'cell')} in {counted(len(jobs), 'job')}"]
     for axis, values in config.grid.items():
         shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
         lines.append(f"  {axis}: {', '.join(shown)}")
+    lines.append(place.describe())
     for number, job in enumerate(jobs[:20], start=1):
         stacked = f"{len(job.cells)} cells stacked" if len(job.cells) > 1 else job.cells[0].name
         lines.append(
@@ -35,6 +40,11 @@ def plan_text(config: SweepConfig) -> str:
     if len(jobs) > 20:
         lines.append(f"… and {len(jobs) - 20} more jobs")
     return "\n".join(lines)
+
+
+def _plan(config: SweepConfig) -> tuple[Backend, list[Job]]:
+    place = backend(config.jobs)
+    return place, plan(config, expand(config), config.jobs.stack, place.slots)
 
 
 def _steps(job: Job) -> int:

@@ -16,11 +16,20 @@ class Reporter:
     def planned(self, cells: list[Cell], states: Mapping[str, str], jobs: list[Job]) -> None:
         """The sweep starts: its cells, the state of each by name, and the jobs to do."""
 
-    def progress(self, job: Job, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
-        """A job took a snapshot after ``epoch``: metrics by cell name."""
+    def progress(self, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
+        """Some cells took a snapshot after ``epoch``: their metrics by name."""
 
     def finished(self, cell: Cell, state: str, reason: str = "") -> None:
         """A cell is ``done`` or ``failed``."""
 
     def note(self, text: str) -> None:
         """Something else worth a line."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "cell"), counted(12, "cell")
+    ('1 cell', '12 cells')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

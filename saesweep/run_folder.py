@@ -10,17 +10,17 @@ import math
 import os
 import re
 import shutil
-import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from saesweep import config_file, files
+from saesweep import config_file, files, locks
 from saesweep.catalogue import METRICS
 from saesweep.cell_folder import CellFolder
-from saesweep.config import NAME, NAME_RULE, SweepConfig
+from saesweep.config import NAME, NAME_RULE, JobsConfig, SweepConfig
 from saesweep.errors import ConfigError, RunError, StorageError, UsageError
 from saesweep.files import Arrays, Row
 from saesweep.grid import Cell, expand
@@ -67,9 +67,10 @@ class Run:
             Path(out).mkdir(parents=True, exist_ok=True)
             path = _claim(Path(out), name)
         except FileExistsError as error:
+            is_run = os.path.exists(os.path.join(error.filename, "config.yaml"))
+            how = f", or continue it with `saesweep resume {error.filename}`" if is_run else ""
             raise RunError(
-                f"{error.filename}: exists already; choose another --name, or continue it with "
-                f"`saesweep resume {error.filename}`"
+                f"{error.filename}: exists already; choose another --name{how}"
             ) from None
         except OSError as error:
             raise StorageError(f"{error.filename}: cannot be made: {error.strerror}") from None
@@ -79,6 +80,16 @@ class Run:
             shutil.rmtree(path, ignore_errors=True)
             raise
         return cls(path)
+
+    def settings(self, overrides: Sequence[str]) -> JobsConfig:
+        """Its `jobs`, with ``overrides`` like ``jobs.device=cpu``: nothing else may change."""
+        for override in overrides:
+            if not override.startswith("jobs."):
+                raise UsageError(
+                    f"--set {override}: a run goes on with the config that it began with; "
+                    "only keys of jobs may change, as jobs.device=cpu"
+                )
+        return config_file.load_config(self.path / "config.yaml", overrides).jobs
 
     @property
     def name(self) -> str:
@@ -194,7 +205,11 @@ class Run:
 
     def ground_truth(self) -> Arrays:
         """The arrays of ``data/ground_truth.safetensors`` (see `data.ground_truth`)."""
-        return files.read_arrays(self.path / "data" / "ground_truth.safetensors")
+        try:
+            return files.read_arrays(self.path / "data" / "ground_truth.safetensors")
+        except RunError as error:
+            hint = f"`saesweep resume {self.path}` makes it again"
+            raise RunError(f"{error}; {hint}") from None
 
     def features(self) -> Tensor:
         """The true features [n_features, d_in], unit rows."""
@@ -222,52 +237,49 @@ class Run:
                     events.append(json.loads(line))
         return [event for event in events if isinstance(event, dict)]
 
-    @contextlib.contextmanager
-    def lock(self, timeout: float = 1) -> Iterator[None]:
-        """Hold the run while it is written; ``RunError`` if another process does.
+    def fail(self, cell: Cell, reason: str, details: str = "") -> None:
+        """Record why ``cell`` failed."""
+        self.folder(cell).fail(reason, details)
+        self.record("cell_failed", cell=cell.name, reason=reason)
 
-        ``timeout`` is in seconds: one is enough to let a ``status`` pass.
+    # Who writes it
+
+    def lock(self, timeout: float = 1, **facts: Any) -> AbstractContextManager[str]:
+        """Hold the run for a sweep, whose token it gives; ``RunError`` if another process does.
+
+        ``timeout`` is in seconds: one is enough to let a ``status`` pass. ``facts`` are for
+        `sweep_facts`.
         """
-        from filelock import FileLock, Timeout
+        return locks.sweep_lock(self.path, facts, timeout)
 
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=timeout)
-        except Timeout:
-            starts = [event for event in self.events() if event.get("event") == "start"]
-            holder = starts[-1] if starts else {}
-            raise RunError(
-                f"{self.path}: in use by process {holder.get('pid', '?')} on "
-                f"{holder.get('host', '?')}; wait for it, or stop it"
-            ) from None
-        except OSError as error:
-            raise StorageError(f"{self.path}: cannot be locked: {error.strerror}") from None
-        try:
-            yield
-        finally:
-            lock.release()
+    def sweep_facts(self) -> Row:
+        """What the last sweep said of itself: ``pid``, ``host``, ``jobs``: its settings, …"""
+        return locks.holder(self.path)
 
     def is_locked(self) -> bool:
         """Whether some process is writing the run now."""
-        try:
-            with self.lock(timeout=0):
-                return False
-        except RunError:
-            return True
-        except StorageError:  # a read-only folder: nobody writes it from here
-            return False
+        return locks.is_held(self.path)
+
+    def claim(
+        self, cells: Sequence[Cell], token: str | None = None
+    ) -> AbstractContextManager[None]:
+        """Hold ``cells`` for a job of the sweep with ``token`` (see `locks.claim`)."""
+        return locks.claim(self.path, [cell.name for cell in cells], token)
+
+    def running(self) -> dict[str, locks.Claim]:
+        """The cells that some job is training now, and that job."""
+        return {name: claim for claim in locks.claims(self.path) for name in claim.cells}
 
     def sweep_up(self) -> None:
         """Remove the unfinished files that a killed process left. Only under the lock."""
+        for cell in self.cells:
+            folder = self.folder(cell)
+            if folder.checkpoints() and folder.state() == "done":
+                folder.drop_checkpoints()
         for path in self.path.rglob(f"{files.TEMPORARY}*"):
             if not files.is_being_written(path):
                 with contextlib.suppress(OSError):  # they do no harm
                     path.unlink()
-
-
-def this_process() -> Row:
-    """Which process this is: for the start event, by which the holder of a lock is known."""
-    return {"pid": os.getpid(), "host": socket.gethostname()}
 
 
 def _claim(out: Path, name: str | None) -> Path:

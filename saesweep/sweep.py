@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from saesweep import provenance
-from saesweep.config import DEVICE, DEVICE_RULE, SweepConfig
+from saesweep.config import JobsConfig, SweepConfig
+from saesweep.continuing import keep_ground_truth, refuse_to_mix
 from saesweep.data.ground_truth import ground_truth
 from saesweep.data.synthetic import SyntheticSource
-from saesweep.errors import UsageError
+from saesweep.errors import RunError
 from saesweep.figures.data import draw_data
 from saesweep.figures.stills import draw_stills
-from saesweep.files import Row, write_tensors
-from saesweep.grid import plan
-from saesweep.jobs.local import run_jobs
+from saesweep.files import Row, read_json, sha256, write_json
+from saesweep.grid import Job, plan
+from saesweep.jobs.backends import Backend, backend
+from saesweep.jobs.slurm_queue import refuse_if_queued
+from saesweep.jobs.work import Work
+from saesweep.locks import this_process
 from saesweep.metrics.baselines import write_baselines
 from saesweep.metrics.collect import collect
-from saesweep.metrics.totals import EvaluationSet
 from saesweep.reporting import Reporter
-from saesweep.run_folder import Run, this_process
+from saesweep.run_folder import Run
+from saesweep.signals import Wishes
+from saesweep.version import __version__
+
+DRAWN = ".drawn.json"
+"""Beside the figures: which tables they show."""
 
 
 @dataclass(frozen=True)
@@ -34,16 +39,18 @@ class Summary:
     run: Run
     rows: list[Row]
     """One a cell, as `Run.metrics`."""
+    over: bool = True
+    """False where jobs were only submitted, and go on by themselves."""
 
     @property
     def done(self) -> bool:
         """Whether every cell is."""
-        return all(row["state"] == "done" for row in self.rows)
+        return self.over and all(row["state"] == "done" for row in self.rows)
 
 
 def new_run(config: SweepConfig, out: str | Path = "outputs", name: str | None = None) -> Run:
-    """Make a run folder for ``config``, once it is known that the device it asks for is there."""
-    choose_device(config.jobs.device)
+    """Make a run folder for ``config``, once it is known that what it asks for is there."""
+    _ = backend(config.jobs).slots  # a cluster is asked for them
     return Run.create(config, out, name)
 
 
@@ -51,42 +58,92 @@ def run_sweep(
     run: Run,
     reporter: Reporter | None = None,
     *,
-    device: str | None = None,
+    settings: JobsConfig | None = None,
     retry_failed: bool = False,
-    fail_fast: bool = False,
 ) -> Summary:
-    """Train every cell of ``run`` that was not trained yet, then write its tables and figures.
+    """Train every cell of ``run`` that is not trained, then write its tables and figures.
 
-    Cells that are done are not touched; failed and damaged ones only with ``retry_failed``. With
-    ``fail_fast`` the first cell that fails ends the training. ``device`` overrides `jobs.device`.
+    Cells that are done are not touched; failed and damaged ones only with ``retry_failed``. Others
+    go on from their checkpoints. ``settings`` take the place of `jobs` in the config. Asked by a
+    signal to stop, it writes checkpoints and raises ``KeyboardInterrupt``.
     """
     reporter = reporter or Reporter()
-    config = run.config
-    device = choose_device(device or config.jobs.device)
-    with run.lock(), _recorded(run):
-        _refuse_to_mix(run, device)
+    settings = settings or run.config.jobs
+    place = backend(settings)
+    refuse_if_queued(run)  # before the lock, which puts such jobs out of date
+    wishes = Wishes()
+    with (
+        wishes.listen(),
+        run.lock(jobs=settings.model_dump()) as token,
+        _recorded(run),
+    ):
+        refuse_to_mix(run, place.device)
         run.sweep_up()
-        provenance.write(run, device)
+        provenance.write(run, place.device)
 
-        source = SyntheticSource(config.data, config.seed, device)
-        evaluation = source.evaluation_set(config.eval.n_samples)
-        write_tensors(
-            run.path / "data" / "ground_truth.safetensors", ground_truth(source, evaluation)
-        )
-        data = EvaluationSet(evaluation, source.features)
+        work = Work(run, place.device, settings, reporter, wishes, token)
+        # Not on a GPU, which may be another process's or machine's; on the CPU it serves the jobs
+        # of this process, too, as features and their correlation are the same everywhere.
+        on_cpu = place.device == "cpu"
+        source = work.source if on_cpu else SyntheticSource(run.config.data, run.config.seed)
+        keep_ground_truth(run, source)
 
-        states = {cell.name: run.folder(cell).state() for cell in run.cells}
-        wanted = {"waiting", "failed", "damaged"} if retry_failed else {"waiting"}
-        jobs = plan(config, [cell for cell in run.cells if states[cell.name] in wanted])
-        reporter.planned(run.cells, states, jobs)
-        run_jobs(run, jobs, source, data, reporter, fail_fast=fail_fast)
+        jobs = _jobs(run, place, work, retry_failed)
+        over = place.run(work, jobs)
+        wishes.check()
+        return _conclude(run, source, reporter, wishes) if over else Summary(run, [], over=False)
 
-        reporter.note("baselines")
-        write_baselines(run, source, reporter)
-        rows = collect(run)
+
+def _jobs(run: Run, place: Backend, work: Work, retry_failed: bool) -> list[Job]:
+    """The jobs for the cells that wait; with ``retry_failed`` for those that failed, too."""
+    states: dict[str, str] = {cell.name: run.folder(cell).state() for cell in run.cells}
+    if retry_failed:
+        for name, state in states.items():
+            if state in ("failed", "damaged"):
+                run.folder(name).retry()
+                states[name] = "waiting"
+    todo = [cell for cell in run.cells if states[cell.name] == "waiting"]
+    jobs = plan(run.config, todo, work.settings.stack, place.slots)
+    work.reporter.planned(run.cells, states, jobs)
+    if jobs:
+        work.reporter.note(place.describe())
+    return jobs
+
+
+def write_up(run: Run) -> Summary:
+    """Write the tables and figures of ``run``, whose jobs are over."""
+    wishes = Wishes()
+    with wishes.listen(), run.lock(), _recorded(run):
+        source = SyntheticSource(run.config.data, run.config.seed)
+        return _conclude(run, source, Reporter(), wishes)
+
+
+def _conclude(run: Run, source: SyntheticSource, reporter: Reporter, wishes: Wishes) -> Summary:
+    """Write the tables and figures of what is done."""
+    reporter.note("baselines")
+    write_baselines(run, source, reporter, wishes)
+    rows = collect(run)
+    if not _drawn(run):
         reporter.note("figures")
-        draw_stills(run)
+        drawn = draw_stills(run, report=lambda _: wishes.check())
+        names = [path.name for path in drawn]
+        write_json(run.figures_dir / DRAWN, {"files": names, "of": _what_is_drawn(run)})
     return Summary(run, rows)
+
+
+def _drawn(run: Run) -> bool:
+    """Whether the figures show what is there: those of 2,000 cells take 16 seconds to draw."""
+    try:
+        drawn = read_json(run.figures_dir / DRAWN)
+        there = all((run.figures_dir / name).is_file() for name in drawn["files"])
+        return bool(there and drawn["of"] == _what_is_drawn(run))
+    except (RunError, LookupError, TypeError):
+        return False
+
+
+def _what_is_drawn(run: Run) -> dict[str, str]:
+    tables = (run.metrics_dir / "metrics.csv", run.metrics_dir / "baselines.csv")
+    return {"saesweep": __version__, **{path.name: sha256(path) for path in tables}}
 
 
 @contextmanager
@@ -99,39 +156,6 @@ def _recorded(run: Run) -> Iterator[None]:
         run.record("stop", reason=type(error).__name__)
         raise
     run.record("end")
-
-
-def choose_device(wanted: str) -> str:
-    """The torch device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``UsageError`` without it."""
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    if not re.fullmatch(DEVICE, wanted):
-        raise UsageError(f"device {wanted}: should be {DEVICE_RULE}")
-    if wanted.startswith("cuda"):
-        index = int(wanted.partition(":")[2] or 0)
-        if index >= torch.cuda.device_count():
-            raise UsageError(
-                f"device {wanted}: this machine has {torch.cuda.device_count()} for CUDA"
-            )
-    return wanted
-
-
-def _refuse_to_mix(run: Run, device: str) -> None:
-    """Refuse what would put cells of two sweeps into one run.
-
-    Another config, or another kind of device: its generator draws other batches.
-    """
-    if provenance.is_edited(run):
-        raise UsageError(
-            f"{run.path}/config.yaml was edited after the run began, and would mix two sweeps: "
-            "restore it, or start a new run with it"
-        )
-    before = provenance.device_kind(run)
-    if before is not None and before != device.partition(":")[0]:
-        raise UsageError(
-            f"{run.path}: trained on {before} before, and {device} would draw other batches: "
-            f"continue it with --device {before}"
-        )
 
 
 def draw_data_of(config: SweepConfig, folder: Path) -> list[Path]:

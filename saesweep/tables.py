@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -86,26 +88,43 @@ def _best(rows: Sequence[Row], key: str) -> str | None:
     return str(chosen["cell"])
 
 
-def summary_line(rows: Sequence[Row]) -> str:
-    """What stands below the table: how many cells are done, and how to read it."""
+def summary_line(rows: Sequence[Row], path: str | Path) -> str:
+    """What stands below the table of the run at ``path``: what is done, and how to go on."""
     losses = ", ".join(dict.fromkeys(row["loss"] for row in rows))
-    again = {"failed", "damaged"} & {row["state"] for row in rows}
-    hint = "; `saesweep resume --retry-failed` trains them again" if again else ""
-    return f"{counts(rows)} (loss: {losses}; * best of the column){hint}"
+    states = {row["state"] for row in rows}
+    hint = ""
+    if "waiting" in states:
+        hint += f"\n`saesweep resume {path}` goes on with those that wait"
+    if states & {"failed", "damaged"}:
+        hint += f"\n`saesweep resume {path} --retry-failed` trains the others again"
+    return f"{path}: {counts(rows)} (loss: {losses}; * best of the column){hint}"
 
 
-def status_rows(run: Run) -> list[Row]:
-    """For each cell its state, how far it is, and why it failed."""
-    locked = run.is_locked()
-    return [_status(run, row_name, locked) for row_name in (cell.name for cell in run.cells)]
+def status_rows(run: Run, queued: Collection[str] = (), before: Sequence[Row] = ()) -> list[Row]:
+    """For each cell its state, how far it is, and why it failed.
+
+    ``queued`` cells wait in a cluster. What was done in the rows ``before`` is not looked at again:
+    hashing the files of 2,000 cells takes a second.
+    """
+    running = run.running()
+    known = {row["cell"]: row for row in before if row["state"] == "done"}
+    return [
+        known.get(cell.name) or _status(run, cell.name, cell.name in running, cell.name in queued)
+        for cell in run.cells
+    ]
 
 
-def _status(run: Run, name: str, locked: bool) -> Row:
+def _status(run: Run, name: str, running: bool, queued: bool) -> Row:
     folder = run.folder(name)
     state: str = folder.state()
     epochs = folder.cell.train.epochs
-    if state == "waiting" and (folder.path / "cell.json").exists():
-        state = "running" if locked else "interrupted"
+    if state == "waiting":
+        if running:
+            state = "running"
+        elif queued:
+            state = "queued"
+        elif folder.is_begun():
+            state = "interrupted"
     epoch, mmcs = folder.progress(otherwise=epochs if state == "done" else 0)
     return {
         "cell": name,
@@ -132,7 +151,11 @@ def status_table(rows: Sequence[Row]) -> Table:
     return table
 
 
+def tally(rows: Sequence[Row]) -> dict[str, int]:
+    """How many cells are in which state."""
+    return dict(Counter(row["state"] for row in rows))
+
+
 def counts(rows: Sequence[Row]) -> str:
-    """How many cells are in which state: ``10 done, 2 failed``."""
-    states = [row["state"] for row in rows]
-    return ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
+    """The same in words: ``10 done, 2 failed``."""
+    return ", ".join(f"{count} {state}" for state, count in tally(rows).items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -159,10 +160,21 @@ def test_other_hashes_than_those_of_the_files_are_damage(done: CellFolder) -> No
         {**result["files"], "../../other": "0" * 64},
         {key: value for key, value in result["files"].items() if key != "sae.safetensors"},
     ):
-        path.write_text(json.dumps({**result, "files": changed}))
+        edited = {**result, "files": changed}
+        del edited["sha256"]
+        edited["sha256"] = hashlib.sha256(json.dumps(edited, indent=2).encode()).hexdigest()
+        path.write_text(json.dumps(edited))
         assert done.state() == "damaged"
     path.write_text(json.dumps(result))
     assert done.state() == "done"
+
+
+def test_an_edited_metric_is_damage(done: CellFolder) -> None:
+    path = done.path / "result.json"
+    text = path.read_text()
+    path.write_text(text.replace('"mmcs": 0.75', '"mmcs": 0.99'))
+    assert path.read_text() != text
+    assert done.state() == "damaged"
 
 
 @SOME
@@ -178,9 +190,9 @@ def test_no_damage_to_a_result_passes_for_done_or_raises(
     first %= len(whole)
     path.write_bytes(whole[:first] + put + whole[first + removed :])
     try:
-        # What stays done has all of its hashes: only numbers or spaces can have changed.
+        # What stays done says what it said: only spaces, or the spelling, can have changed.
         if folder.state() == "done":
-            assert json.loads(path.read_bytes())["files"] == json.loads(whole)["files"]
+            assert json.loads(path.read_bytes()) == json.loads(whole)
         else:
             assert folder.state() == "damaged"
     finally:

@@ -116,8 +116,12 @@ def test_an_existing_name_is_refused(saesweep: Command, small_file: Path, tmp_pa
     (tmp_path / "outputs/taken").mkdir(parents=True)
     ran = saesweep("run", small_file, "--name", "taken")
     assert ran.returncode == 2
+    assert ran.stderr.endswith("outputs/taken: exists already; choose another --name\n")
+    (tmp_path / "outputs/taken/config.yaml").write_text("a run")
+    ran = saesweep("run", small_file, "--name", "taken")
+    assert ran.returncode == 2
     assert "saesweep resume outputs/taken" in ran.stderr
-    assert list((tmp_path / "outputs/taken").iterdir()) == []
+    assert [path.name for path in (tmp_path / "outputs/taken").iterdir()] == ["config.yaml"]
 
 
 def test_a_dry_run_writes_nothing(saesweep: Command, small_file: Path, tmp_path: Path) -> None:
@@ -132,12 +136,12 @@ def test_a_dry_run_writes_nothing(saesweep: Command, small_file: Path, tmp_path:
 def test_a_stopped_run_is_resumed(
     saesweep: Command, small_file: Path, tmp_path: Path, stop: signal.Signals
 ) -> None:
-    words = ["run", "small.yaml", "--set", "train.epochs=500", "--set", "jobs.stack=1"]
+    words = ["run", "small.yaml", "--set", "train.epochs=500", "--set", "jobs.stack=2"]
     process = subprocess.Popen(
         [sys.executable, "-m", "saesweep", *words], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
     first = tmp_path / "outputs/run1/cells/l1=0.01_dict=8/result.json"
-    second = tmp_path / "outputs/run1/cells/l1=0.01_dict=16/cell.json"
+    second = tmp_path / "outputs/run1/cells/l1=0.1_dict=8/cell.json"
     _wait_for(second.exists, process)
     process.send_signal(stop)
     _, errors = process.communicate(timeout=60)

@@ -100,7 +100,7 @@ def test_every_config_that_comes_along_is_right(path: Path) -> None:
         ("[4, 8]", "[4]\n  train.loss: [sum, mena]", "6:21: grid.train.loss[1]: given \"mena\": should be 'sum' or 'mean'"),
         # what may be chosen
         ("1}", "1, correlation: full}", "2:71: data.correlation: given \"full\": should be 'none', 'batch' or 'sample'"),
-        ("name: toy", "jobs: {backend: ray}", "1:17: jobs.backend: given \"ray\": should be 'local'"),
+        ("name: toy", "jobs: {backend: dask}", "1:17: jobs.backend: given \"dask\": should be 'local', 'ray' or 'slurm'"),
         ("name: toy", "jobs: {device: gpu}", '1:16: jobs.device: given "gpu": should be auto, cpu, cuda or cuda:N'),
         ("name: toy", "jobs: {stack: 0}", "1:15: jobs.stack: given 0: should be auto or a whole number above 0"),
         ("name: toy", "eval: {baselines: [pcaa]}", "1:20: eval.baselines[0]: given \"pcaa\": should be 'pca', "),

@@ -16,9 +16,9 @@ DATA = "data: {activation_dim: 2, n_features: 4, mean_active: 1}\n"
 
 
 def cells_and_jobs(grid: str) -> tuple[list[Cell], list[Job]]:
-    config = parse_config(DATA + f"grid: {grid}\ntrain: {{epochs: 10}}\njobs: {{stack: 1}}\n")
+    config = parse_config(DATA + f"grid: {grid}\ntrain: {{epochs: 10}}\n")
     cells = expand(config)
-    return cells, plan(config, cells)
+    return cells, plan(config, cells, stack=1)
 
 
 def rows_of(job: Job, mmcs: float) -> Mapping[str, Mapping[str, float]]:
@@ -33,9 +33,9 @@ def live(grid: str, width: int = 80) -> tuple[LiveDisplay, str]:
     )
     display = LiveDisplay(console)
     display.planned(cells, dict.fromkeys((cell.name for cell in cells), "waiting"), jobs)
-    display.progress(jobs[0], 10, rows_of(jobs[0], 0.91))
+    display.progress(10, rows_of(jobs[0], 0.91))
     display.finished(cells[0], "done")
-    display.progress(jobs[1], 5, rows_of(jobs[1], 0.5))
+    display.progress(5, rows_of(jobs[1], 0.5))
     with console.capture() as capture:
         console.print(display._draw())
     return display, capture.get()
@@ -71,7 +71,7 @@ def test_plain_lines_have_no_control_characters() -> None:
     display = PlainDisplay(Console(file=file, width=80))
     display.planned(cells, {}, jobs)
     display.printed -= 60  # as if the last line were a minute old
-    display.progress(jobs[0], 5, rows_of(jobs[0], 0.5))
+    display.progress(5, rows_of(jobs[0], 0.5))
     display.finished(cells[0], "failed", "[diverged]")
     lines = file.getvalue().splitlines()
     assert lines[0] == "2 cells, 2 to train in 2 jobs"
@@ -81,15 +81,29 @@ def test_plain_lines_have_no_control_characters() -> None:
 
 def test_a_clock_counts_work_over_all_jobs() -> None:
     _, jobs = cells_and_jobs("{l1: [0.1], dict_size: [4, 12]}")
+    small, large = (job.cells[0].name for job in jobs)
     clock = Clock(jobs)
     assert (clock.share, clock.left()) == (0, "")
-    clock.update(jobs[0], 10)
+    clock.update(large, 0)
+    clock.update(small, 0)
+    clock.update(small, 10)
     assert clock.share == pytest.approx(0.25)
-    clock.update(jobs[1], 5)
+    clock.update(large, 5)
     assert clock.share == pytest.approx(0.625)
     assert clock.left().endswith("left")
-    clock.update(jobs[1], 10)
+    clock.finish(large)
     assert (clock.share, clock.left()) == (1, "")
+
+
+def test_what_a_checkpoint_had_already_does_not_speed_up_the_clock() -> None:
+    _, jobs = cells_and_jobs("{l1: [0.1], dict_size: [4]}")
+    (name,) = (job.cells[0].name for job in jobs)
+    clock = Clock(jobs)
+    clock.started -= 100
+    clock.update(name, 6)  # resumed from epoch 6 of 10
+    assert (clock.share, clock.left()) == (pytest.approx(0.6), "")
+    clock.update(name, 8)
+    assert clock.left() == "1m 40s left"  # two epochs took 100 seconds, and two are left
 
 
 def test_durations_carry_over() -> None:

@@ -111,7 +111,7 @@ def test_what_is_written_is_flushed_before_it_gets_its_name(
     monkeypatch.setattr(os, "replace", record_replace)
     files.write_text(path, "x")
     assert happened == [
-        f"fsync {files.TEMPORARY}{os.getpid()}-a.txt",
+        f"fsync {files.temporary_name(path, os.getpid()).name}",
         "replace a.txt",
         f"fsync {tmp_path.name}",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -153,12 +154,13 @@ def shared(cell: Cell) -> tuple[Any, ...]:
 
 
 @SOME
-@given(configs(), st.randoms(use_true_random=False))
+@given(configs(), st.randoms(use_true_random=False), st.integers(1, 9))
 def test_a_plan_has_every_cell_once_and_stacks_only_what_fits(
-    config: SweepConfig, dice: Any
+    config: SweepConfig, dice: Any, slots: int
 ) -> None:
     cells = [cell for cell in expand(config) if dice.random() < 0.8]
-    jobs = plan(config, cells)
+    stack = config.jobs.stack
+    jobs = plan(config, cells, stack, slots)
     planned = [cell for job in jobs for cell in job.cells]
     assert sorted(cell.name for cell in planned) == sorted(cell.name for cell in cells)
     for job in jobs:
@@ -166,27 +168,42 @@ def test_a_plan_has_every_cell_once_and_stacks_only_what_fits(
         assert job.bytes == memory(config, job.cells) + evaluation_bytes(config)
         order = [cells.index(cell) for cell in job.cells]
         assert order == sorted(order)
-        if config.jobs.stack == "auto":
-            assert len(job.cells) == 1 or job.bytes <= grid.STACK_BYTES
+        if stack == "auto":
+            assert len(job.cells) == 1 or memory(config, job.cells) <= grid.STACK_BYTES
         else:
-            assert len(job.cells) <= config.jobs.stack
+            assert len(job.cells) <= stack
 
 
 @SOME
-@given(configs())
-def test_a_plan_has_no_more_jobs_than_needed(config: SweepConfig) -> None:
+@given(configs(), st.sampled_from([1 << 12, 1 << 16, 1 << 20, 4 << 30]))
+def test_a_plan_has_no_two_jobs_that_would_fit_into_one(config: SweepConfig, most: int) -> None:
     cells = expand(config)
     groups: dict[Any, list[Cell]] = {}
     for cell in cells:
         groups.setdefault(shared(cell), []).append(cell)
-    most = config.jobs.stack
-    jobs = plan(config, cells)
-    if most != "auto":
-        assert len(jobs) == sum(-(-len(group) // most) for group in groups.values())
-    else:
-        for one, other in itertools.pairwise(jobs):
-            if shared(one.cells[0]) == shared(other.cells[0]):
-                assert memory(config, [*one.cells, other.cells[0]]) > grid.STACK_BYTES
+    stack = config.jobs.stack
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid, "STACK_BYTES", most)
+        jobs = plan(config, cells, stack)
+    if stack != "auto":
+        assert len(jobs) == sum(-(-len(group) // stack) for group in groups.values())
+        return
+    for one, other in itertools.combinations(jobs, 2):
+        if shared(one.cells[0]) == shared(other.cells[0]):
+            assert memory(config, [*one.cells, *other.cells]) > most
+
+
+@SOME
+@given(configs(), st.integers(1, 12))
+def test_slots_share_the_work_evenly(config: SweepConfig, slots: int) -> None:
+    cells = [cell for cell in expand(config) if shared(cell) == shared(expand(config)[0])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(grid, "STACK_BYTES", math.inf)
+        jobs = plan(config, cells, "auto", slots)
+    assert len(jobs) == min(slots, len(cells))
+    loads = [sum(cell.dict_size for cell in job.cells) for job in jobs]
+    # No slot has more than another by more than one cell.
+    assert max(loads) - min(loads) <= max(cell.dict_size for cell in cells)
 
 
 def test_the_toy_grid_is_one_job_and_nothing_to_do_is_none() -> None:

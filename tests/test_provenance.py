@@ -82,9 +82,11 @@ def test_it_names_the_commit_and_whether_it_was_changed(
     checkout: Path, small: SweepConfig, tmp_path: Path
 ) -> None:
     commit = git(checkout, "rev-parse", "HEAD")
-    assert written(small, tmp_path)["git"] == {"commit": commit, "dirty": False}
+    assert written(small, tmp_path)["git"] == {"commit": commit, "dirty": False, "diff": ""}
     (checkout / "code.py").write_text("x = 2\n")
-    assert written(small, tmp_path)["git"] == {"commit": commit, "dirty": True}
+    now = written(small, tmp_path)["git"]
+    assert (now["commit"], now["dirty"]) == (commit, True)
+    assert "+x = 2" in now["diff"]
 
 
 def test_a_repository_that_the_code_is_not_part_of_is_not_named(

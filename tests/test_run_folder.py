@@ -26,7 +26,8 @@ from saesweep.catalogue import METRICS
 from saesweep.config import SweepConfig
 from saesweep.config_file import load_config, parse_config
 from saesweep.errors import RunError, SaesweepError, StorageError, UsageError
-from saesweep.run_folder import Run, this_process
+from saesweep.locks import this_process
+from saesweep.run_folder import Run
 
 SOME = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 CONFIG = parse_config(
@@ -346,10 +347,9 @@ def test_any_bytes_are_events_or_none(
 
 HOLDER = """
 import sys
-from saesweep.run_folder import Run, this_process
+from saesweep.run_folder import Run
 run = Run(sys.argv[1])
 with run.lock():
-    run.record("start", **this_process())
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -406,8 +406,9 @@ def test_a_lock_is_freed_after_an_error_and_taken_again(run: Run) -> None:
     assert not run.is_locked()
 
 
-def test_a_lock_without_a_start_event_names_no_process(run: Run) -> None:
-    with run.lock(), pytest.raises(RunError, match=r"in use by process \? on \?; wait"):  # noqa: SIM117
+def test_a_lock_whose_holder_cannot_be_read_names_no_process(run: Run) -> None:
+    with run.lock(), pytest.raises(RunError, match=r"in use by process \? on \?; wait"):
+        (run.path / "jobs" / "sweep.json").write_text("{")
         with Run(run.path).lock(timeout=0):
             raise AssertionError("two hold it")
 
@@ -457,7 +458,7 @@ def test_unfinished_files_are_swept_up_and_no_others(run: Run) -> None:
     before = {path for path in run.path.rglob("*") if path.is_file()}
     for folder in (run.path, cell, run.path / "data"):
         folder.mkdir(exist_ok=True)
-        (folder / f"{files.TEMPORARY}123-a.csv").write_text("half")
+        files.temporary_name(folder / "a.csv", 2**22 + 1).write_text("half")
     (cell / f"{files.TEMPORARY}folder").mkdir()
     run.sweep_up()
     assert {path for path in run.path.rglob("*") if path.is_file()} == before

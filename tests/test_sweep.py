@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import saesweep
 from saesweep.catalogue import METRICS
 from saesweep.config import SweepConfig
 from saesweep.config_file import parse_config
 from saesweep.errors import UsageError
-from saesweep.files import read_rows, sha256
+from saesweep.files import read_rows, sha256, temporary_name
 from saesweep.run_folder import Run
 from saesweep.sweep import run_sweep
 
@@ -46,7 +46,7 @@ def numbers(run: Run) -> dict[str, bytes]:
 
 def test_a_run_leaves_exactly_the_tree_of_the_design(finished: Run) -> None:
     left = tree(finished.path)
-    figures = {name for name in left if name.startswith("figures/")}
+    figures = {name for name in left if name.startswith("figures/") and name.endswith("png")}
     matrices = {f"{key}_matrix" for key in METRICS if key != "mmcs_larger"}
     curves = {f"training_{k}" for k in ("loss", "recon_loss", "mmcs", "dead_neurons", "l0", "fvu")}
     data = {"gaussians", "samples", "correlation", "feature_frequency"}
@@ -54,9 +54,11 @@ def test_a_run_leaves_exactly_the_tree_of_the_design(finished: Run) -> None:
     assert figures == {f"figures/{name}.png" for name in matrices | curves | data | others}
     assert left - figures == {
         ".lock",
+        "figures/.drawn.json",
         "config.yaml",
         "provenance.json",
         "events.jsonl",
+        "jobs/sweep.json",
         "data/ground_truth.safetensors",
         "metrics/metrics.csv",
         "metrics/baselines.csv",
@@ -190,6 +192,8 @@ def test_the_library_does_what_the_command_does(small_file: Path, tmp_path: Path
     x = torch.from_numpy(run.ground_truth()["sample_x"])
     assert sae.decode(sae.encode(x)).shape == x.shape
     assert saesweep.resume(tmp_path / "out" / "mine").metrics()[0]["state"] == "done"
+    other = saesweep.run(run.config, out=tmp_path / "out", changes=["grid.l1=[0.5]"])
+    assert [cell.l1 for cell in other.cells] == [0.5, 0.5]
 
 
 def test_result_json_is_json_with_null_for_nan(finished: Run) -> None:
@@ -207,8 +211,10 @@ def test_fail_fast_leaves_the_others_to_be_trained(tmp_path: Path) -> None:
         eval: {n_samples: 500}
         """
     )
-    summary = run_sweep(Run.create(config, tmp_path), fail_fast=True)
+    run = Run.create(config, tmp_path)
+    summary = run_sweep(run, settings=run.settings(["jobs.fail_fast=true"]))
     assert [row["state"] for row in summary.rows] == ["waiting", "failed"]
+    assert run.folder(run.cells[0]).checkpoints()  # what it had learned is kept
     assert [row["state"] for row in run_sweep(summary.run).rows] == ["done", "failed"]
 
 
@@ -219,9 +225,9 @@ def test_a_run_is_continued_on_the_device_it_began_on(finished: Run, tmp_path: P
     facts["device"]["kind"] = "cuda:1"
     (path / "provenance.json").write_text(json.dumps(facts))
     with pytest.raises(UsageError, match="trained on cuda before"):
-        run_sweep(Run(path), device="cpu")
+        run_sweep(Run(path), settings=Run(path).settings(["jobs.device=cpu"]))
     with pytest.raises(UsageError, match="should be auto, cpu, cuda or cuda:N"):
-        run_sweep(Run(path), device="gpu")
+        Run(path).settings(["jobs.device=gpu"])
 
 
 def test_resuming_keeps_the_first_provenance(finished: Run, tmp_path: Path) -> None:
@@ -238,7 +244,7 @@ def test_temporary_files_of_living_processes_are_left(finished: Run, tmp_path: P
     shutil.copytree(finished.path, path)
     dead = subprocess.Popen(["true"])
     dead.wait()
-    mine, theirs = (path / f".tmp-{pid}-x.gif" for pid in (os.getpid(), dead.pid))
+    mine, theirs = (temporary_name(path / "x.gif", pid) for pid in (os.getpid(), dead.pid))
     mine.touch()
     theirs.touch()
     Run(path).sweep_up()
@@ -251,6 +257,39 @@ def test_a_run_whose_config_was_edited_is_refused(finished: Run, tmp_path: Path)
     config = path / "config.yaml"
     config.write_text(config.read_text().replace("seed: 0", "seed: 1"))
     before = tree(path)
-    with pytest.raises(UsageError, match="edited after the run began"):
+    with pytest.raises(UsageError, match=r"edited after the run began.*: seed was 0 and is 1"):
         run_sweep(Run(path))
     assert tree(path) == before
+
+
+def test_what_no_number_depends_on_may_be_edited(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run1"
+    shutil.copytree(finished.path, path)
+    config = path / "config.yaml"
+    text = config.read_text().replace("checkpoint_every: 60.0", "checkpoint_every: 5 # sooner")
+    assert text != config.read_text()
+    config.write_text(text)
+    assert run_sweep(Run(path)).done
+
+
+def test_another_format_is_refused(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run1"
+    shutil.copytree(finished.path, path)
+    facts = json.loads((path / "provenance.json").read_text()) | {"format": 99, "saesweep": "9.1"}
+    (path / "provenance.json").write_text(json.dumps(facts))
+    with pytest.raises(UsageError, match=r"in format 99, written by saesweep 9\.1; .* format 1"):
+        run_sweep(Run(path))
+
+
+def test_other_features_are_refused(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run1"
+    shutil.copytree(finished.path, path)
+    truth = path / "data" / "ground_truth.safetensors"
+    tensors = load_file(truth)
+    tensors["features"] = tensors["features"].roll(1, dims=0)
+    save_file(tensors, truth)
+    with pytest.raises(UsageError, match="its features are not those that this config draws"):
+        run_sweep(Run(path))
+    truth.write_bytes(b"damaged")  # what cannot be read is made again
+    assert run_sweep(Run(path)).done
+    assert truth.read_bytes() == (finished.path / "data/ground_truth.safetensors").read_bytes()

@@ -99,9 +99,9 @@ class Stack:
         start = 0
         for lr, size in keys:
             members = tuple(by_size[lr, size])
-            self.groups.append(self._group(members, start))
-            start += _count(members, d_in)
-            self._rates[lr] = start
+            place = slice(start, start + _count(members, d_in))
+            self.groups.append(self._group(members, place))
+            start = self._rates[lr] = place.stop
         for group in self.groups:
             _initialise(group, seed)
 
@@ -117,20 +117,41 @@ class Stack:
         for group in self.groups:
             group.normalise()
 
-    def _group(self, cells: tuple[Cell, ...], start: int) -> Group:
-        d, size, count = self.d_in, cells[0].dict_size, len(cells)
-        shapes = [(count, d + 1, size), (count, d, size), (count, 1, d)]
-        views: list[Tensor | None] = []
-        for shape in shapes if cells[0].model.decoder_bias else shapes[:2]:
-            stop = start + math.prod(shape)
-            views += [flat[start:stop].view(shape) for flat in (self.parameters, self.gradients)]
+    def parts(self, flat: Tensor) -> dict[str, dict[str, Tensor]]:
+        """What belongs to each cell, by name, in ``flat`` [parameters]: views of it.
+
+        ``flat`` is laid out as `parameters` are, as Adam's moments and the gradients are; the parts
+        are named and shaped as those of an `SAE`, without b_dec where the model has none.
+        """
+        parts, start = {}, 0
+        for group in self.groups:
+            stop = start + _count(group.cells, self.d_in)
+            encoder, decoder, b_dec = _views(flat[start:stop], group.cells, self.d_in)
             start = stop
-        encoder, encoder_grad, decoder, decoder_grad, *bias = views
-        assert encoder is not None and encoder_grad is not None
-        assert decoder is not None and decoder_grad is not None
-        decoder, decoder_grad = decoder.transpose(1, 2), decoder_grad.transpose(1, 2)
-        b_dec, b_dec_grad = bias or (None, None)
+            for i, cell in enumerate(group.cells):
+                own = {"W_enc": encoder[i, :-1], "b_enc": encoder[i, -1], "W_dec": decoder[i]}
+                parts[cell.name] = own if b_dec is None else own | {"b_dec": b_dec[i, 0]}
+        return parts
+
+    def _group(self, cells: tuple[Cell, ...], place: slice) -> Group:
+        encoder, decoder, b_dec = _views(self.parameters[place], cells, self.d_in)
+        encoder_grad, decoder_grad, b_dec_grad = _views(self.gradients[place], cells, self.d_in)
         return Group(cells, encoder, encoder_grad, decoder, decoder_grad, b_dec, b_dec_grad)
+
+
+def _views(flat: Tensor, cells: Sequence[Cell], d_in: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """``flat`` [parameters of ``cells``, all of one size] as encoder, decoder and b_dec.
+
+    Their shapes are those of a `Group`.
+    """
+    size, count = cells[0].dict_size, len(cells)
+    widths = [(d_in + 1) * size * count, d_in * size * count]
+    encoder, decoder, b_dec = flat.tensor_split((widths[0], sum(widths)))
+    return (
+        encoder.view(count, d_in + 1, size),
+        decoder.view(count, d_in, size).transpose(1, 2),
+        b_dec.view(count, 1, d_in) if cells[0].model.decoder_bias else None,
+    )
 
 
 def _count(cells: Sequence[Cell], d_in: int) -> int:

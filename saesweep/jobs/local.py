@@ -1,49 +1,88 @@
-"""Jobs one after another, in this process."""
+"""Jobs on this machine: in this process, or in one process for each slot."""
 
 from __future__ import annotations
 
-import traceback
+import os
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from saesweep.data.synthetic import SyntheticSource
-from saesweep.errors import StorageError
+import torch
+
+from saesweep.config import DEVICE, DEVICE_RULE, JobsConfig
+from saesweep.errors import UsageError
 from saesweep.grid import Job
-from saesweep.metrics.totals import EvaluationSet
-from saesweep.reporting import Reporter
-from saesweep.run_folder import Run
-from saesweep.training.job import train_job
+from saesweep.jobs.work import Work
 
 
-def run_jobs(
-    run: Run,
-    jobs: Sequence[Job],
-    source: SyntheticSource,
-    data: EvaluationSet,
-    reporter: Reporter,
-    *,
-    fail_fast: bool = False,
-) -> None:
-    """Run ``jobs``. One that raises fails its cells, and the next goes on unless ``fail_fast``.
+@dataclass(frozen=True)
+class Slot:
+    """Room for one job."""
 
-    A disk that refuses writes ends the sweep: no other job would fare better.
-    """
-    for job in jobs:
-        try:
-            train_job(run, job, source, data, reporter, fail_fast=fail_fast)
-        except StorageError:
-            raise
-        except Exception as error:
-            _fail(run, job, error, reporter)
-        if fail_fast and any(run.folder(cell).state() != "done" for cell in job.cells):
-            return
+    device: str
+    """As this process calls it: ``cpu`` or ``cuda:N``."""
+    environment: dict[str, str]
+    """What a process of its own is told, so that it sees its device and no other."""
 
 
-def _fail(run: Run, job: Job, error: Exception, reporter: Reporter) -> None:
-    """Record ``error`` as the reason why those cells of ``job`` failed that were not done."""
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    for cell in job.cells:
-        folder = run.folder(cell)
-        if folder.state() == "waiting":
-            folder.fail(reason, "".join(traceback.format_exception(error)))
-            run.record("cell_failed", cell=cell.name, reason=reason)
-            reporter.finished(cell, "failed", reason)
+class Local:
+    """The slots of this machine: `jobs.per_device` for each device."""
+
+    def __init__(self, settings: JobsConfig) -> None:
+        self.devices = _devices(settings.device)
+        self.places = [
+            slot for _ in range(settings.per_device) for slot in _slots(self.devices, settings)
+        ]
+        self.alone = settings.stack == 1
+        self.slots = len(self.places)
+        self.device = self.devices[0] if self.slots == 1 else self.devices[0].partition(":")[0]
+
+    def describe(self) -> str:
+        """In a line."""
+        where = ", ".join(self.devices)
+        if self.in_process:
+            return f"on {where}, in this process"
+        return f"on {where}, in {self.slots} process{'es' * (self.slots > 1)}"
+
+    @property
+    def in_process(self) -> bool:
+        """Whether jobs run in this process: with one slot, unless each cell is to have its own."""
+        return self.slots == 1 and not self.alone
+
+    def run(self, work: Work, jobs: Sequence[Job]) -> bool:
+        """Run ``jobs``, one after another or one in each slot."""
+        if self.in_process:
+            for job in jobs:
+                if not work.over:
+                    work.do(job.cells)
+        elif jobs:
+            from saesweep.jobs.pool import Pool
+
+            Pool(work, self.places, keep=not self.alone).run(jobs)
+        return True
+
+
+def _devices(wanted: str) -> list[str]:
+    """The torch devices for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``UsageError`` without."""
+    if not re.fullmatch(DEVICE, wanted):
+        raise UsageError(f"device {wanted}: should be {DEVICE_RULE}")
+    count = 0 if wanted == "cpu" else torch.cuda.device_count()
+    if wanted == "cpu" or (wanted == "auto" and not count):
+        return ["cpu"]
+    if int(wanted.partition(":")[2] or 0) >= count:
+        raise UsageError(f"device {wanted}: this machine has {count} for CUDA")
+    return [wanted] if ":" in wanted else [f"cuda:{i}" for i in range(count)]
+
+
+def _slots(devices: Sequence[str], settings: JobsConfig) -> list[Slot]:
+    if devices == ["cpu"]:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        threads = max(1, (cores or 1) // settings.per_device)
+        return [Slot("cpu", {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)})]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else None
+    slots = []
+    for device in devices:
+        index = int(device.partition(":")[2])
+        slots.append(Slot(device, {"CUDA_VISIBLE_DEVICES": names[index] if names else str(index)}))
+    return slots

@@ -16,12 +16,13 @@ from saesweep.metrics.evaluate import match_metrics, reconstruction
 from saesweep.metrics.totals import EvaluationSet, Totals
 from saesweep.reporting import Reporter
 from saesweep.run_folder import Run
+from saesweep.signals import Wishes
 
 CHUNK = 4096
 """Samples at a time."""
 
 
-def write_baselines(run: Run, source: SyntheticSource, reporter: Reporter) -> None:
+def write_baselines(run: Run, source: SyntheticSource, reporter: Reporter, wishes: Wishes) -> None:
     """Write ``metrics/baselines.csv``, unless it is there from before.
 
     Baselines are fitted on samples of their own and measured on the evaluation set, as cells are.
@@ -38,6 +39,7 @@ def write_baselines(run: Run, source: SyntheticSource, reporter: Reporter) -> No
     sizes = sorted({cell.dict_size for cell in run.cells})
     rows: list[Row] = []
     for label, fit in fits(config.eval.baselines, samples, data.features, sizes, config.seed):
+        wishes.check()
         try:
             with warnings.catch_warnings():
                 # FastICA may not settle on features that are no independent components, and

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -45,3 +47,7 @@ class Track:
         each other's best atoms.
         """
         return {name: torch.stack(tensors) for name, tensors in self.records.items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on from what `tensors` gave."""
+        self.records = {name: list(stacked) for name, stacked in tensors.items()}

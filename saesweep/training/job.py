@@ -3,135 +3,208 @@
 from __future__ import annotations
 
 import math
+import platform
+import socket
 import time
+from collections.abc import Mapping, Sequence
 
 import torch
 
-from saesweep.cell_folder import CellFolder
+from saesweep.cell_folder import Checkpoint
+from saesweep.config import JobsConfig
 from saesweep.data.synthetic import SyntheticSource
 from saesweep.dictionaries.stack import Group, Stack
-from saesweep.files import Row
-from saesweep.grid import Cell, Job, keeps_atoms
+from saesweep.grid import Cell, keeps_atoms
 from saesweep.metrics.evaluate import Snapshot, full, snapshot
 from saesweep.metrics.totals import EvaluationSet
 from saesweep.metrics.tracking import Track
 from saesweep.reporting import Reporter
 from saesweep.run_folder import Run
+from saesweep.signals import Wishes
 from saesweep.training.loop import train
+from saesweep.training.record import Record
+from saesweep.training.state import TrainingState
 
 HISTORY_SECONDS = 5.0
 """How often at most an unfinished history is written, for `saesweep status` to read."""
 
 
-def train_job(
+def train_stack(
     run: Run,
-    job: Job,
+    cells: Sequence[Cell],
+    saved: Mapping[str, Checkpoint],
     source: SyntheticSource,
     data: EvaluationSet,
     reporter: Reporter,
-    *,
-    fail_fast: bool = False,
+    wishes: Wishes,
+    settings: JobsConfig,
 ) -> None:
-    """Train the cells of ``job`` on ``source`` and measure them on ``data``.
+    """Train ``cells`` on ``source`` and measure them on ``data``.
 
-    A cell whose loss is not finite fails alone; every other is done at the end. With ``fail_fast``
-    the others are left as they are, to be trained another time.
+    They share their batches, and all start from step 0, or from checkpoints of one step: ``saved``
+    by name. A cell whose loss is not finite fails alone; every other is done at the end. When
+    ``wishes`` ask to stop, or with `jobs.fail_fast` when one fails, the others write checkpoints.
     """
-    config, cells = run.config, job.cells
-    for cell in cells:
-        others = f", stacked with {len(cells) - 1} others" if len(cells) > 1 else ""
-        run.folder(cell).begin(f"training on {source.device}{others}")
+    config = run.config
     stack = Stack(cells, config.data.activation_dim, config.seed, source.device)
-    recorder = _Recorder(run, job, stack, data, reporter)
+    trainer = _Trainer(run, TrainingState(stack), data, reporter, wishes, settings)
+    trainer.begin(source.device, saved)
+    finished = train(
+        trainer.state,
+        source,
+        cells[0].train,
+        config.snapshot_every,
+        trainer.snapshot,
+        trainer.go_on,
+    )
+    if finished:
+        trainer.finish()
 
-    def on_snapshot(epoch: int, step: int) -> bool:
-        recorder.record(epoch, step)
-        failed = len(cells) - len(recorder.alive)
-        return failed < (1 if fail_fast else len(cells))
 
-    if train(stack, source, cells[0].train, config.snapshot_every, on_snapshot):
-        recorder.finish()
-
-
-class _Recorder:
-    """Keeps the records of a job's cells from snapshot to snapshot."""
+class _Trainer:
+    """Keeps the records of stacked cells from snapshot to snapshot."""
 
     def __init__(
-        self, run: Run, job: Job, stack: Stack, data: EvaluationSet, reporter: Reporter
+        self,
+        run: Run,
+        state: TrainingState,
+        data: EvaluationSet,
+        reporter: Reporter,
+        wishes: Wishes,
+        settings: JobsConfig,
     ) -> None:
-        self.run, self.job, self.stack, self.data, self.reporter = run, job, stack, data, reporter
-        self.started = self.written = time.monotonic()
-        self.alive = {cell.name for cell in job.cells}
-        self.histories: dict[str, list[Row]] = {cell.name: [] for cell in job.cells}
-        probabilities = torch.tensor(list(run.config.data.probabilities()))
-        self.tracks = {
-            cell.name: Track(probabilities, keep_atoms=keeps_atoms(run.config, cell))
-            for cell in job.cells
-        }
+        self.run, self.state, self.data = run, state, data
+        self.reporter, self.wishes, self.settings = reporter, wishes, settings
+        self.groups = state.stack.groups
+        self.device = state.stack.parameters.device
         self.moments: list[Snapshot] = []
+        probabilities = torch.tensor(list(run.config.data.probabilities()))
+        self.records = {
+            cell.name: Record(
+                cell,
+                run.folder(cell),
+                Track(probabilities, keep_atoms=keeps_atoms(run.config, cell)),
+            )
+            for group in self.groups
+            for cell in group.cells
+        }
+        self.written = self.saved = time.monotonic()
 
-    def record(self, epoch: int, step: int) -> None:
-        """Measure and record every cell that has not failed."""
+    @property
+    def alive(self) -> list[Record]:
+        """The records of the cells that have not failed."""
+        return [record for record in self.records.values() if not record.failed]
+
+    def begin(self, device: str, saved: Mapping[str, Checkpoint]) -> None:
+        """Start the cells, or take them up where their checkpoints left them."""
+        others = len(self.records) - 1
+        how = f"training on {device}" + (f", stacked with {others} others" if others else "")
+        if saved:
+            how += f", from step {next(iter(saved.values())).step}"
+            states = {name: self.records[name].restore(saved[name]) for name in self.records}
+            self.state.restore(next(iter(saved.values())).step, states)
+        for record in self.records.values():
+            record.folder.begin(how, afresh=not saved)
+
+    def go_on(self, step: int) -> bool:
+        """Write checkpoints after ``step`` steps if it is time; whether to go on."""
+        every = self.settings.checkpoint_every
+        if self.wishes.stop or self.wishes.save or time.monotonic() - self.saved >= every:
+            self.wishes.save = False
+            self._save(step)
+        return not self.wishes.stop
+
+    def _save(self, step: int) -> None:
+        if self.wishes.stop:
+            self.reporter.note("writing checkpoints; Ctrl-C again stops at once")
+        parts, alive = self.state.parts(), self.alive if step else []  # at 0 nothing is to keep
+        for record in alive:
+            record.prepare_checkpoint(parts[record.cell.name], step)
+        for record in alive:
+            record.folder.commit_checkpoint()
+            record.write_history()
+            if self.wishes.stop:
+                record.folder.log(f"stopped after step {step}, with a checkpoint")
+        self.saved = time.monotonic()
+
+    def snapshot(self, epoch: int, step: int) -> bool:
+        """Measure and record every cell that has not failed; whether to go on."""
         threshold = self.run.config.eval.learned_threshold
-        self.moments = [snapshot(group, self.data, threshold) for group in self.stack.groups]
-        for group, moment in zip(self.stack.groups, self.moments, strict=True):
+        self.moments = [snapshot(group, self.data, threshold) for group in self.groups]
+        for group, moment in zip(self.groups, self.moments, strict=True):
             for place, cell in enumerate(group.cells):
-                if cell.name in self.alive:
+                if not self.records[cell.name].failed:
                     self._record(group, moment, place, epoch, step)
-        latest = {name: self.histories[name][-1] for name in self.alive}
-        self.reporter.progress(self.job, epoch, latest)
+        alive = self.alive
+        latest = {record.cell.name: record.history[-1] for record in alive}
+        self.reporter.progress(epoch, latest)
         if time.monotonic() - self.written > HISTORY_SECONDS:
-            self._write_histories()
+            for record in alive:
+                record.write_history()
+            self.written = time.monotonic()
+        if not alive:
+            return False
+        if self.settings.fail_fast and len(alive) < len(self.records):
+            if epoch == alive[0].cell.train.epochs:
+                return True  # they are at their end
+            self._save(step)
+            return False
+        return True
 
     def _record(self, group: Group, moment: Snapshot, place: int, epoch: int, step: int) -> None:
-        cell, row = group.cells[place], moment.rows[place]
+        record, row = self.records[group.cells[place].name], moment.rows[place]
         if not math.isfinite(row["loss"]):
-            self._diverged(cell, row["loss"], epoch, step)
+            self._diverged(record, row["loss"], epoch, step)
             return
-        self.histories[cell.name].append({"epoch": epoch, "step": step, **row})
-        self.tracks[cell.name].add(
+        record.history.append({"epoch": epoch, "step": step, **row})
+        record.track.add(
             epoch, step, moment.C[place], moment.fires[place] == 0, group.decoder[place]
         )
 
-    def _diverged(self, cell: Cell, loss: float, epoch: int, step: int) -> None:
-        self.alive.discard(cell.name)
-        history = self.histories[cell.name]
+    def _diverged(self, record: Record, loss: float, epoch: int, step: int) -> None:
+        record.failed = True
+        details = ""
         reason = f"diverged: its loss is {loss} after epoch {epoch} (step {step})"
-        if history:
-            last = history[-1]
+        if record.history:
+            last = record.history[-1]
             reason += f"; it was {last['loss']:.4g} after epoch {last['epoch']}"
-            self._folder(cell.name).write_history(history)
-        self._folder(cell.name).fail(reason)
-        self.run.record("cell_failed", cell=cell.name, reason=reason)
-        self.reporter.finished(cell, "failed", reason)
+            record.write_history()
+            details = "".join(f"{key}: {value}\n" for key, value in last.items())
+            details = f"The last metrics that were finite:\n{details}"
+        self.run.fail(record.cell, reason, details)
+        self.reporter.finished(record.cell, "failed", reason)
 
     def finish(self) -> None:
         """Measure the living cells in full and write what makes them done."""
-        self._write_histories()
-        seconds = round(time.monotonic() - self.started, 3)
-        for group, moment in zip(self.stack.groups, self.moments, strict=True):
-            if not any(cell.name in self.alive for cell in group.cells):
+        for group, moment in zip(self.groups, self.moments, strict=True):
+            if all(self.records[cell.name].failed for cell in group.cells):
                 continue
-            for place, (cell, metrics) in enumerate(
-                zip(group.cells, full(group, self.data, moment), strict=True)
-            ):
-                if cell.name in self.alive:
-                    self._folder(cell.name).finish(
-                        group.sae(place).tensors(),
-                        self.tracks[cell.name].tensors(),
-                        metrics,
-                        steps=self.histories[cell.name][-1]["step"],
-                        seconds=seconds,
-                        cells_in_job=len(self.job.cells),
-                        device=str(group.decoder.device),
-                    )
-                    self.run.record("cell_done", cell=cell.name, seconds=seconds)
-                    self.reporter.finished(cell, "done")
+            metrics = full(group, self.data, moment)
+            for place, cell in enumerate(group.cells):
+                record = self.records[cell.name]
+                if not record.failed:
+                    self._finish(record, group, place, metrics[place])
 
-    def _write_histories(self) -> None:
-        for name in self.alive:
-            self._folder(name).write_history(self.histories[name])
-        self.written = time.monotonic()
+    def _finish(self, record: Record, group: Group, place: int, metrics: dict[str, float]) -> None:
+        seconds = round(record.seconds, 3)
+        record.write_history()
+        record.folder.finish(
+            group.sae(place).tensors(),
+            record.track.tensors(),
+            metrics,
+            steps=self.state.step,
+            seconds=seconds,
+            cells_in_job=len(self.records),
+            device=str(self.device),
+            device_name=_name(self.device),
+            host=socket.gethostname(),
+        )
+        self.run.record("cell_done", cell=record.cell.name, seconds=seconds)
+        self.reporter.finished(record.cell, "done")
 
-    def _folder(self, name: str) -> CellFolder:
-        return self.run.folder(name)
+
+def _name(device: torch.device) -> str:
+    """What a device is, on whatever machine this job runs."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()

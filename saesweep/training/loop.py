@@ -10,9 +10,8 @@ import torch
 
 from saesweep.config import TrainConfig
 from saesweep.data.synthetic import Batch
-from saesweep.dictionaries.stack import Stack
-from saesweep.training.adam import Adam
 from saesweep.training.fused import FusedGradient
+from saesweep.training.state import TrainingState
 
 
 class Source(Protocol):
@@ -22,34 +21,41 @@ class Source(Protocol):
         """The batch of ``step``, with ``size`` samples."""
 
 
+def _always(step: int) -> bool:
+    return True
+
+
 @torch.no_grad()
 def train(
-    stack: Stack,
+    state: TrainingState,
     source: Source,
     config: TrainConfig,
     snapshot_every: int,
     on_snapshot: Callable[[int, int], bool],
+    go_on: Callable[[int], bool] = _always,
 ) -> bool:
-    """Train ``stack`` on batches of ``source``; whether it came to the end.
+    """Train on from ``state`` on batches of ``source``; whether it came to the end.
 
     ``on_snapshot(epoch, step)`` is called before the first epoch, after every ``snapshot_every``
-    epochs and after the last, with all atoms at norm 1; it returns whether to go on. Nothing else
-    in the loop waits for the device.
+    epochs and after the last, with all atoms at norm 1; it returns whether to go on. So does
+    ``go_on(step)``, which is called before every step, when all that came before it is recorded.
+    Nothing else in the loop waits for the device.
     """
-    gradient = FusedGradient(stack, config.batch_size, config.loss)
-    adam = Adam(stack)
-    step = 0
-    if not on_snapshot(0, 0):
+    gradient = FusedGradient(state.stack, config.batch_size, config.loss)
+    if state.step == 0 and not on_snapshot(0, 0):
         return False
-    for epoch in range(1, config.epochs + 1):
+    per_epoch = config.steps_per_epoch
+    for epoch in range(state.step // per_epoch + 1, config.epochs + 1):
         with _without_denormals():
-            for _ in range(config.steps_per_epoch):
-                gradient(source.batch(step, config.batch_size).x)
-                adam.step()
-                step += 1
+            while state.step < epoch * per_epoch:
+                if not go_on(state.step):
+                    return False
+                gradient(source.batch(state.step, config.batch_size).x)
+                state.adam.step()
+                state.step += 1
         if epoch % snapshot_every == 0 or epoch == config.epochs:
-            stack.normalise()
-            if not on_snapshot(epoch, step):
+            state.stack.normalise()
+            if not on_snapshot(epoch, state.step):
                 return False
     return True
 

@@ -15,6 +15,7 @@ from saesweep.dictionaries.sae import SAE
 from saesweep.dictionaries.stack import Stack
 from saesweep.grid import Cell
 from saesweep.training.loop import train
+from saesweep.training.state import TrainingState
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -38,7 +39,7 @@ class Fixed:
 
 def trained(cells: list[Cell], source: Fixed | SyntheticSource, d: int) -> dict[str, SAE]:
     stack = Stack(cells, d, seed=0)
-    train(stack, source, cells[0].train, 10**9, lambda epoch, step: True)
+    train(TrainingState(stack), source, cells[0].train, 10**9, lambda epoch, step: True)
     return {c.name: group.sae(i) for group in stack.groups for i, c in enumerate(group.cells)}
 
 
@@ -99,7 +100,7 @@ def test_steps_are_those_of_torch_adam_for_each_cell_alone(loss: str, bias: bool
     starts = {
         c.name: group.sae(i).tensors() for group in stack.groups for i, c in enumerate(group.cells)
     }
-    train(stack, source, configs[0], steps, lambda epoch, step: True)
+    train(TrainingState(stack), source, configs[0], steps, lambda epoch, step: True)
     for group in stack.groups:
         for place, one in enumerate(group.cells):
             expected = by_torch(one, starts[one.name], source, steps)
@@ -162,7 +163,7 @@ def test_snapshots_come_first_regularly_and_last(epochs: int, every: int, moment
         seen.append((epoch, step))
         return True
 
-    train(stack, Fixed(torch.randn(8, 3)), config, every, on_snapshot)
+    train(TrainingState(stack), Fixed(torch.randn(8, 3)), config, every, on_snapshot)
     assert seen == [(epoch, 3 * epoch) for epoch in moments]
 
 
@@ -171,7 +172,7 @@ def test_training_ends_when_a_snapshot_says_so(stop: int, steps: int):
     config = TrainConfig(epochs=100, batch_size=8)
     source = Fixed(torch.ones(8, 3))
     stack = Stack([cell(0.1, 4, config)], 3, seed=0)
-    train(stack, source, config, 2, lambda epoch, step: epoch < stop)
+    train(TrainingState(stack), source, config, 2, lambda epoch, step: epoch < stop)
     assert len(source.asked) == steps
 
 

@@ -15,6 +15,7 @@ from saesweep.grid import Cell
 from saesweep.run_folder import Run
 from saesweep.sweep import run_sweep
 from saesweep.training.loop import train
+from saesweep.training.state import TrainingState
 
 DATA = DataConfig(activation_dim=3, n_features=6, mean_active=1, correlation="batch")
 STEPS = 40
@@ -41,7 +42,7 @@ def trained(
         for place, one in enumerate(group.cells):
             if one.name == poison:
                 group.encoder[place] = math.nan
-    train(stack, SyntheticSource(DATA, 0), config, steps, lambda epoch, step: True)
+    train(TrainingState(stack), SyntheticSource(DATA, 0), config, steps, lambda epoch, step: True)
     return {c.name: g.sae(i).tensors() for g in stack.groups for i, c in enumerate(g.cells)}
 
 
@@ -112,7 +113,7 @@ def test_a_learning_rate_that_explodes_hurts_its_own_cell_only():
 
 
 def test_in_a_sweep_the_diverged_cell_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("saesweep.sweep.draw_stills", lambda run: None)
+    monkeypatch.setattr("saesweep.sweep.draw_stills", lambda run, report: [])
     config = SweepConfig.model_validate(
         {
             "name": "wild",

@@ -1,0 +1,122 @@
+"""What must not have changed when a run is continued: two sweeps in one folder prove nothing."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+
+from saesweep import provenance
+from saesweep.config import SweepConfig
+from saesweep.config_file import flat
+from saesweep.data.ground_truth import ground_truth
+from saesweep.data.synthetic import SyntheticSource
+from saesweep.errors import RunError, UsageError
+from saesweep.files import Row, read_json, write_tensors
+from saesweep.run_folder import Run
+from saesweep.version import FORMAT, __version__
+
+FREE = {"name", "jobs"}
+"""Sections of a config that may change on the way, as no number depends on them."""
+MOST_SHOWN = 8
+"""Differences that an error lists."""
+
+
+def refuse_to_mix(run: Run, device: str) -> None:
+    """Refuse to continue ``run`` in another format, with another config, or on another device.
+
+    The kind of device matters, as its generator draws other batches. ``UsageError`` says what
+    differs.
+    """
+    _refuse_other_cells(run)
+    began = provenance.first(run)
+    if began is None:
+        return
+    if began.get("format", FORMAT) != FORMAT:
+        raise UsageError(
+            f"{run.path}: in format {began['format']}, written by saesweep "
+            f"{began.get('saesweep')}; saesweep {__version__} continues format {FORMAT}"
+        )
+    changes = _changes(began.get("config"), run.config)
+    if changes:
+        raise UsageError(
+            f"{run.path}/config.yaml was edited after the run began, and would mix two sweeps: "
+            f"{_shown(changes)}\nrestore it, or start a new run with it"
+        )
+    before = provenance.device_kind(began)
+    if before is not None and before != device.partition(":")[0]:
+        raise UsageError(
+            f"{run.path}: trained on {before} before, and {device} would draw other batches: "
+            f"continue it with --device {before}"
+        )
+
+
+def _refuse_other_cells(run: Run) -> None:
+    """Refuse if a cell was begun with other hyperparameters than the config gives it now."""
+    for cell in run.cells:
+        path = run.folder(cell).path / "cell.json"
+        if not os.path.isfile(path):
+            continue
+        try:
+            changes = _differences(flat(read_json(path)), flat(cell.describe()))
+        except RunError:
+            continue  # damaged: its result, if there is one, says so by its hash
+        if changes and run.folder(cell).state() != "damaged":
+            raise UsageError(
+                f"{path}: the cell was begun with other settings than {run.path}/config.yaml has: "
+                f"{_shown(changes)}\nrestore the config, or start a new run with it"
+            )
+
+
+def _changes(began: object, config: SweepConfig) -> list[str]:
+    """What changed of the config that a run ``began`` with, as far as its provenance can tell."""
+    if not isinstance(began, dict) or not isinstance(began.get("grid"), dict):
+        return []
+    before, now = (
+        # The order of the axes is in the names of the cells.
+        {"the order of axes": [*one["grid"]]}
+        | flat({key: value for key, value in one.items() if key not in FREE})
+        for one in (began, config.model_dump())
+    )
+    return _differences(before, now)
+
+
+def _differences(before: Row, now: Row) -> list[str]:
+    """The keys whose values are not the same, with both.
+
+    >>> _differences({"seed": 0, "train.lr": 0.001}, {"seed": 0, "train.lr": 0.01})
+    ['train.lr was 0.001 and is 0.01']
+    """
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    return [f"{key} was {before.get(key)} and is {now.get(key)}" for key in keys]
+
+
+def _shown(changes: list[str]) -> str:
+    return "; ".join(changes[:MOST_SHOWN]) + ("; …" if len(changes) > MOST_SHOWN else "")
+
+
+def keep_ground_truth(run: Run, source: SyntheticSource) -> None:
+    """Write ``data/ground_truth.safetensors``, or see that it is what ``source`` draws.
+
+    ``UsageError`` where it is not: cells that are done were measured against other features. One
+    that cannot be read is written again.
+    """
+    truth = ground_truth(source, source.evaluation_set(run.config.eval.n_samples))
+    path = run.path / "data" / "ground_truth.safetensors"
+    try:
+        before = run.ground_truth()
+    except RunError:
+        before = {}
+    for name in ("features", "probabilities") if before else ():
+        # Other processors round differently, so not bit for bit.
+        if name not in before or not _close(before[name], truth[name].numpy()):
+            raise UsageError(
+                f"{path}: its {name} are not those that this config draws with saesweep "
+                f"{__version__}: the file was replaced, or another version made it"
+            )
+    if set(before) != set(truth):
+        write_tensors(path, truth)
+
+
+def _close(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.shape == other.shape and np.allclose(one, other, rtol=1e-4, atol=1e-6)
