@@ -72,17 +72,20 @@ def cluster(started: Environment, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm_sweep, "GRACE", 1.0)
+    monkeypatch.setattr(slurm_sweep, "GRACE_DONE", 1.0)
 
 
 def slurm(*words: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def until(true: Callable[[], object], what: str, seconds: float = 60) -> None:
+def until(
+    true: Callable[[], object], what: str, seconds: float = 60, pause: float = 0.1
+) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
-        time.sleep(0.1)
+        time.sleep(pause)
 
 
 class Sweep:
@@ -111,6 +114,21 @@ class Sweep:
         folder = self.folder / "outputs/run1/cells" / cell
         return (folder / "checkpoint.safetensors").exists
 
+    @contextmanager
+    def held(self, cell: str) -> Iterator[None]:
+        """From the first checkpoint of ``cell`` on, its process stands still within.
+
+        Or it might be done by the time at which SLURM, and a machine with other things to do, get
+        round to what is asked of them.
+        """
+        until(self.checkpointed(cell), f"a checkpoint of {cell}", pause=0.005)
+        pid = self.run.running()[cell].pid
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
     def job_of(self, cell: str) -> str:
         jobs = Record.of(self.run).jobs
         return next(job for job, cells in jobs.items() if cell in cells)
@@ -127,8 +145,10 @@ def ended(folder: Path, *words: str) -> tuple[int, str]:
 def test_a_cancelled_task_is_left_to_a_resume_and_goes_on(cluster: None, tmp_path: Path) -> None:
     words = ["--backend", "slurm", "--device", "cpu", *TWO]
     sweep = Sweep(tmp_path, "run", "small.yaml", *words)
-    until(sweep.checkpointed(LONG[1]), "a checkpoint")
-    slurm("scancel", sweep.job_of(LONG[1]))
+    with sweep.held(LONG[1]):
+        job = sweep.job_of(LONG[1])
+        slurm("scancel", job)
+        until(lambda: slurm("squeue", "-h", "-j", job, "-o", "%T") != "RUNNING", "it is cancelled")
     code, text = sweep.end()
     assert code == 1, text
     assert "SLURM job" in text and "was cancelled; `saesweep resume outputs/run1`" in text
@@ -188,10 +208,11 @@ def test_before_its_time_limit_a_task_goes_back_into_the_queue(
 ) -> None:
     words = ["--backend", "slurm", "--device", "cpu", *ONE_LONG]
     sweep = Sweep(tmp_path, "run", "small.yaml", *words)
-    until(sweep.checkpointed(LONG[1]), "a checkpoint")
-    job = sweep.job_of(LONG[1])
-    assert "_" not in job  # a single one needs no array
-    slurm("scancel", "--batch", "--signal=USR2", job)
+    with sweep.held(LONG[1]):
+        job = sweep.job_of(LONG[1])
+        assert "_" not in job  # a single one needs no array
+        slurm("scancel", "--batch", "--signal=USR2", job)
+        time.sleep(1)  # nothing shows that it has come
     until(lambda: slurm("squeue", "-h", "-o", "%T %r") == "PENDING BeginTime", "it is put back")
     assert "stopped after step" in sweep.run.folder(LONG[1]).logs()
     assert live_jobs(sweep.run) == {LONG[1]: "queued"}
