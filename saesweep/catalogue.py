@@ -27,6 +27,18 @@ METRICS = {
             "mean over samples and dimensions of (x − x̂)²",
         ),
         Metric(
+            "rescaled_loss",
+            "Reconstruction Loss after rescaling",
+            "lower",
+            "mean of (x − x̂)² with all latents times the one factor that makes it least",
+        ),
+        Metric(
+            "normalized_loss",
+            "Normalised Loss",
+            "lower",
+            "mean of ‖x − x̂‖² over mean of ‖x‖², after Deng, Tao and Benton (2023)",
+        ),
+        Metric(
             "mmcs",
             "Mean Max Cosine Similarity w/ True",
             "higher",
@@ -60,6 +72,13 @@ METRICS = {
         ),
         Metric("l0", "L0", None, "mean count of non-zero latents per sample"),
         Metric("l1", "L1 Norm", None, "mean over samples of ‖latents‖₁"),
+        Metric(
+            "coefficient_norm",
+            "Coefficient Norm",
+            None,
+            "mean over samples of the sum of latents, each over its largest value, "
+            "after Deng, Tao and Benton (2023)",
+        ),
         Metric("true_l0", "True L0", None, "mean count of active true features per sample"),
         Metric(
             "fvu",
@@ -74,10 +93,23 @@ METRICS = {
             "mean ‖x̂‖ / ‖x‖ over samples with ‖x‖ > 10⁻⁶; 1 is none",
         ),
         Metric(
+            "gamma",
+            "Suppression γ",
+            None,
+            "γ = mean of ‖x̂‖² over mean of x·x̂; 1 is no suppression, less is too small",
+        ),
+        Metric(
             "mcc",
             "Mean Correlation Coefficient",
             "higher",
             "mean |cosine| over the optimal one-to-one assignment of atoms to features",
+        ),
+        Metric(
+            "stability",
+            "Stability across Seeds",
+            "higher",
+            "mean |cosine| over the optimal one-to-one assignment of the cell's atoms to those of "
+            "a cell that differs in seed alone, averaged over all such cells",
         ),
         Metric(
             "uniqueness",
@@ -121,6 +153,8 @@ METRICS = {
 HISTORY = (
     "loss",
     "recon_loss",
+    "rescaled_loss",
+    "normalized_loss",
     "mmcs",
     "dead_neurons",
     "dead_fraction",
@@ -128,6 +162,7 @@ HISTORY = (
     "l1",
     "fvu",
     "shrinkage",
+    "gamma",
     "n_learned",
 )
 """The metrics of a snapshot: all that need no assignment and no second dictionary. ``loss`` is what

@@ -29,6 +29,10 @@ LONGEST_HEAD = 20
 """Where a label is longer, the columns of tables are headed with numbers."""
 WRITTEN_OUT = 4
 """A list of at most so many values is shown whole."""
+MOST_TOLD = 3
+"""Keys of the config that a title tells."""
+UNTOLD = ("name", "grid", "jobs")
+"""Keys, and sections, that say nothing of what was trained, or that a figure shows anyway."""
 
 
 def rendered(
@@ -48,6 +52,23 @@ def rendered(
         return "\n\n".join(_markdown(block) for block in blocks)
     parts = [part for block in blocks for part in (Text(), _for_terminal(block))]
     return Group(*parts[1:])
+
+
+def titles(comparison: Comparison) -> list[str]:
+    """For each run what it is called in a figure: its label, and what its config has of its own.
+
+    As ``run1: correlation: none`` beside ``run2: correlation: batch``.
+    """
+    rows = [row for row in comparison.config if row.key.partition(".")[0] not in UNTOLD]
+    short = [_short(row.values, "-") for row in rows[:MOST_TOLD]]
+    names = [row.key.rpartition(".")[2] for row in rows[:MOST_TOLD]]
+    made = []
+    for i, label in enumerate(comparison.labels):
+        words = [f"{name}: {values[i]}" for name, values in zip(names, short, strict=True)]
+        words += ["…"] * (len(rows) > MOST_TOLD)
+        called = label if len(label) <= LONGEST_HEAD else f"…{label[1 - LONGEST_HEAD :]}"
+        made.append(": ".join(filter(None, (called, ", ".join(words)))))
+    return made
 
 
 # What is compared

@@ -9,9 +9,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     WithJsonSchema,
     model_validator,
@@ -19,7 +17,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from saesweep.axes import distinct, grid_model
-from saesweep.config_checks import MOST, Misfit, largest_mean, refuse, size_misfits
+from saesweep.config_checks import Misfit, refuse, size_misfits
+from saesweep.data_config import DataConfig
+from saesweep.fields import Count, NonNegative, Positive, Section, Seed, whole
+from saesweep.schedule import Schedule, check_schedule
 
 Scalar = bool | int | float | str
 """What an axis of the grid may hold."""
@@ -32,11 +33,6 @@ NAME_RULE = "up to 100 letters, digits, '.', '_' and '-', the first a letter or 
 
 DEVICE, DEVICE_RULE = "auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N"
 """What a device may be called."""
-
-
-def _whole(given: Any) -> Any:
-    """YAML reads ``1e4`` as a float; where a whole number is wanted, that is one."""
-    return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
 def _text_like(pattern: str, allowed: str) -> Any:
@@ -53,86 +49,10 @@ def _text_like(pattern: str, allowed: str) -> Any:
 
 
 def _auto_or_count(given: Any) -> Any:
-    count = _whole(given)
+    count = whole(given)
     if given == "auto" or (type(count) is int and count > 0):
         return count
     raise PydanticCustomError("allowed", "should be auto or a whole number above 0")
-
-
-Count = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=MOST)]
-Width = Annotated[int, BeforeValidator(_whole), Field(gt=0, le=2**20)]
-Seed = Annotated[int, BeforeValidator(_whole), Field(ge=0, lt=2**63)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-
-
-class Section(BaseModel):
-    """Common rules: no unknown keys, no NaN, no text where a number belongs, nothing changes."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        strict=True,
-        frozen=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-        protected_namespaces=(),
-    )
-
-
-class DataConfig(Section):
-    """Synthetic activations: sparse sums of known features (docs/numbers.md)."""
-
-    source: Literal["synthetic"] = "synthetic"
-    """Where activations come from."""
-    activation_dim: Width
-    """d: how many numbers an activation has."""
-    n_features: Width
-    """n: how many true features there are, as random unit directions in d dimensions."""
-    mean_active: Positive
-    """How many features are active in a sample, on average."""
-    decay: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """The probability of feature i is proportional to decay**i; 1 makes all equally likely."""
-    rescale: bool = True
-    """Rescale the probabilities to `mean_active`. `false` keeps decay**i * mean_active / n."""
-    correlation: Literal["none", "batch", "sample"] = "none"
-    """`none`: features fire independently. `batch`: the features of one batch are likely
-    together. `sample`: features co-occur within a sample (Gaussian copula)."""
-    empty_samples: Literal["activate_one", "keep"] = "activate_one"
-    """A sample in which nothing fires gets one feature with coefficient 1, or stays empty."""
-    noise_std: NonNegative = 0.0
-    """Standard deviation of the noise that is added to each activation."""
-
-    def probabilities(self) -> Iterator[float]:
-        """p_i for each feature: how likely it fires in a sample, empty ones not yet filled."""
-        largest = self._largest()
-        return (min(1.0, largest * self.decay**i) for i in range(self.n_features))
-
-    def _largest(self) -> float:
-        """p_0, by the formula: it may come out over 1."""
-        n, log = self.n_features, math.log(self.decay)
-        total = n if log == 0 else math.expm1(n * log) / math.expm1(log)  # Σ decay**i, i < n
-        return self.mean_active / (total if self.rescale else n)
-
-    def misfits(self) -> Iterator[Misfit]:
-        """What does not go together."""
-        largest = self._largest()
-        if largest > 1 + 1e-9:  # the largest mean that fits is never exact
-            text = (
-                f"with {self.mean_active:g} feature 0 would fire with probability {largest:.4g}, "
-                f"over 1; "
-                f"the largest mean that fits is {largest_mean(self.mean_active / largest)}"
-            )
-            yield Misfit(
-                ("data", "mean_active"),
-                text,
-                ("data.mean_active", "data.n_features", "data.decay", "data.rescale"),
-            )
-        if self.correlation == "batch" and not self.rescale:
-            text = "with correlation: batch the probabilities are always rescaled; leave this out"
-            yield Misfit(("data", "rescale"), text, ("data.correlation", "data.rescale"))
-        if self.correlation != "none" and self.n_features > 8192:
-            text = "a full correlation matrix allows at most 8192 features; use correlation: none"
-            yield Misfit(("data", "n_features"), text, ("data.correlation", "data.n_features"))
 
 
 class ModelConfig(Section):
@@ -168,7 +88,20 @@ class EvalConfig(Section):
     learned_threshold: Annotated[float, Field(gt=0, le=1)] = 0.9
     """A feature counts as learned when an atom's cosine with it is above this."""
     baselines: Annotated[
-        list[Literal["pca", "ica", "kmeans", "random", "truth"]], AfterValidator(distinct)
+        list[
+            Literal[
+                "pca",
+                "ica",
+                "kmeans",
+                "random",
+                "truth",
+                "ica_components",
+                "kmedoids",
+                "nmf",
+                "dictionary_learning",
+            ]
+        ],
+        AfterValidator(distinct),
     ] = Field(default=["pca", "ica", "kmeans", "random", "truth"])
     """What the cells are compared with, on the same data and through the same metrics."""
 
@@ -195,15 +128,15 @@ class SlurmConfig(Section):
     """CPU cores that a task takes."""
     memory_gb: Count | None = None
     """Memory that a task takes; without a number, the cluster's own default."""
-    gpus: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=8)] = 1
+    gpus: Annotated[int, BeforeValidator(whole), Field(ge=0, le=8)] = 1
     """GPUs that a task takes: 1, or 0 to train on CPUs."""
     at_once: Count = 16
     """Tasks that run at one time, at most."""
     detach: bool = False
     """Return when the tasks are submitted; `saesweep status --watch` follows."""
-    setup: list[str] = []
+    setup: list[str] = Field(default=[])
     """Shell commands before a task, as `module load cuda`."""
-    options: dict[str, Scalar] = {}
+    options: dict[str, Scalar] = Field(default={})
     """Any other options of sbatch, as `{constraint: h100, qos: long}`."""
 
 
@@ -214,14 +147,14 @@ class JobsConfig(Section):
     """`local`: on this machine. `ray`, `slurm`: on a cluster that shares the run's folder."""
     device: _text_like(DEVICE, DEVICE_RULE) = "auto"  # type: ignore[valid-type]
     """`auto` (every CUDA device there is, else the CPU), `cpu`, `cuda` (every one), `cuda:1`."""
-    per_device: Annotated[int, BeforeValidator(_whole), Field(ge=1, le=1024)] = 1
+    per_device: Annotated[int, BeforeValidator(whole), Field(ge=1, le=1024)] = 1
     """Jobs at once on one device. Where more than one runs, each has a process of its own."""
     stack: Annotated[Literal["auto"] | int, BeforeValidator(_auto_or_count)] = "auto"
     """How many cells are trained stacked in one job. `auto`: those that can share batches, spread
     over the devices, as far as they fit into 4 GiB. `1`: every cell has a process of its own."""
     checkpoint_every: Positive = 60.0
     """Seconds from one checkpoint of a cell to the next."""
-    retries: Annotated[int, BeforeValidator(_whole), Field(ge=0, le=1000)] = 2
+    retries: Annotated[int, BeforeValidator(whole), Field(ge=0, le=1000)] = 2
     """How often a job that was killed is started again, from its checkpoints."""
     fail_fast: bool = False
     """Stop the sweep at the first cell that fails."""
@@ -280,8 +213,9 @@ class SweepConfig(Section):
     """The autoencoder."""
     train: TrainConfig = TrainConfig()
     """The training."""
-    snapshot_every: Count = 10
-    """Record metrics and atoms every so many epochs (and before the first and after the last)."""
+    snapshot_every: Annotated[Schedule, BeforeValidator(check_schedule)] = 10
+    """Record metrics and atoms every so many epochs (and before the first and after the last).
+    `{log: 50}`: 50 times, evenly over the logarithm of the epochs. `[1, 10, 100]`: after these."""
     eval: EvalConfig = EvalConfig()
     """The evaluation."""
     jobs: JobsConfig = JobsConfig()

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -221,8 +221,9 @@ def _keys(location: Location) -> list[str]:
     """The keys that are allowed in the section at ``location``."""
     model: type[BaseModel] = SweepConfig
     for step in location:
-        annotation = SweepConfig.model_fields[str(step)].annotation
-        model = _GridModel if step == "grid" else annotation  # type: ignore[assignment]
+        annotation = model.model_fields[str(step)].annotation
+        kinds = get_args(annotation) or (annotation,)  # of a section that may be null, too
+        model = _GridModel if step == "grid" else kinds[0]
     return list(model.model_fields)
 
 

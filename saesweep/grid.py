@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from saesweep.config import ModelConfig, Scalar, SweepConfig, TrainConfig
+from saesweep.schedule import snapshot_count
 
 STACK_BYTES = 4 << 30
 """What a job of stacked cells may take in memory. A constant, so that the plan does not depend on
@@ -147,8 +148,10 @@ def _buffer_bytes(cell: Cell, latents: int) -> int:
 
 
 def evaluation_bytes(config: SweepConfig) -> int:
-    """What the evaluation set takes, in bytes: activations, coefficients, and which are not 0."""
-    return config.eval.n_samples * (4 * config.data.activation_dim + 5 * config.data.n_features)
+    """What the evaluation set takes at most, in bytes: activations, coefficients, those not 0."""
+    data = config.data
+    dense = 0 if data.is_sparse() else 4 * data.n_features
+    return config.eval.n_samples * (4 * data.activation_dim + dense + int(24 * data.mean()))
 
 
 def chunk_size(latents: int, batch_size: int, device: str) -> int:
@@ -164,11 +167,6 @@ def chunk_size(latents: int, batch_size: int, device: str) -> int:
     return min(batch_size, max(512, int(fits)))
 
 
-def snapshot_count(config: SweepConfig, cell: Cell) -> int:
-    """How many snapshots ``cell`` records: before the first epoch, then every so many."""
-    return 1 + math.ceil(cell.train.epochs / config.snapshot_every)
-
-
 ATOMS_BYTES = 16 << 20
 """Cells whose atoms over all snapshots take at most this record them whole."""
 
@@ -176,7 +174,7 @@ ATOMS_BYTES = 16 << 20
 def keeps_atoms(config: SweepConfig, cell: Cell) -> bool:
     """Whether ``cell`` is small enough for its snapshots to hold every atom."""
     atoms = 4 * cell.dict_size * config.data.activation_dim
-    return atoms * snapshot_count(config, cell) <= ATOMS_BYTES
+    return atoms * _snapshots(config, cell) <= ATOMS_BYTES
 
 
 def snapshot_bytes(config: SweepConfig, cell: Cell) -> int:
@@ -184,7 +182,11 @@ def snapshot_bytes(config: SweepConfig, cell: Cell) -> int:
     shown = min(SHOWN_FEATURES, config.data.n_features)
     atoms = 4 * cell.dict_size * config.data.activation_dim
     each = 8 * config.data.n_features + (atoms if keeps_atoms(config, cell) else 2 * shown**2)
-    return snapshot_count(config, cell) * (each + cell.dict_size)
+    return _snapshots(config, cell) * (each + cell.dict_size)
+
+
+def _snapshots(config: SweepConfig, cell: Cell) -> int:
+    return snapshot_count(config.snapshot_every, cell.train.epochs)
 
 
 def shares_batches(cell: Cell) -> tuple[Any, ...]:

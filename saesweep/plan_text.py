@@ -9,13 +9,20 @@ from saesweep.files import to_json
 from saesweep.grid import Job, expand, plan
 from saesweep.jobs.backends import Backend, backend
 from saesweep.reporting import counted
+from saesweep.schedule import snapshot_count
 
 
 def plan_json(config: SweepConfig) -> str:
     """The plan for a program."""
     place, planned = _plan(config)
     jobs: list[dict[str, Any]] = [
-        {"cells": [cell.name for cell in job.cells], "steps": _steps(job), "bytes": job.bytes}
+        {
+            "cells": [cell.name for cell in job.cells],
+            "steps": _steps(job),
+            "bytes": job.bytes,
+            "snapshots": _snapshots(config, job),
+            "evaluation_share": _evaluation_share(config, job),
+        }
         for job in planned
     ]
     cells = sum(len(job["cells"]) for job in jobs)
@@ -37,6 +44,10 @@ def plan_text(config: SweepConfig) -> str:
             f"job {number}: {stacked}, {_steps(job):,} steps of {job.cells[0].train.batch_size:,} "
             f"samples, about {job.bytes / 2**20:,.0f} MiB"
         )
+        lines.append(
+            f"  {_snapshots(config, job)} snapshots, whose evaluation takes about "
+            f"{100 * _evaluation_share(config, job):.2g} % of what training takes"
+        )
     if len(jobs) > 20:
         lines.append(f"… and {len(jobs) - 20} more jobs")
     return "\n".join(lines)
@@ -45,6 +56,20 @@ def plan_text(config: SweepConfig) -> str:
 def _plan(config: SweepConfig) -> tuple[Backend, list[Job]]:
     place = backend(config.jobs)
     return place, plan(config, expand(config), config.jobs.stack, place.slots)
+
+
+def _snapshots(config: SweepConfig, job: Job) -> int:
+    return snapshot_count(config.snapshot_every, job.cells[0].train.epochs)
+
+
+def _evaluation_share(config: SweepConfig, job: Job) -> float:
+    """What evaluating costs over what training does, in multiplications with the weights.
+
+    A training step takes five products of its batch with encoders or decoders; a snapshot two of
+    the evaluation set, and the cosines of the features with the atoms are one more.
+    """
+    each = 2 * config.eval.n_samples + config.data.n_features
+    return _snapshots(config, job) * each / (5 * _steps(job) * job.cells[0].train.batch_size)
 
 
 def _steps(job: Job) -> int:

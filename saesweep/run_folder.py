@@ -189,9 +189,10 @@ class Run:
     def _across_cells(self) -> dict[str, Row]:
         """The metrics that compare cells, as `metrics.collect` left them in ``metrics.csv``."""
         path = self.metrics_dir / "metrics.csv"
-        keys = ("mmcs_larger", "mmcs_next_larger")
+        keys = ("mmcs_larger", "mmcs_next_larger", "stability")
         try:
-            rows = files.read_rows(path)
+            # The tables of saesweep 0.1 have no stability.
+            rows = [{"stability": math.nan, **row} for row in files.read_rows(path)]
             return {row["cell"]: {key: float(row[key]) for key in keys} for row in rows}
         except (RunError, LookupError, ValueError, OverflowError):
             return {}  # missing or damaged: `collect` makes it again

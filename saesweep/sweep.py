@@ -7,14 +7,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from saesweep import provenance
 from saesweep.config import JobsConfig, SweepConfig
 from saesweep.continuing import keep_ground_truth, refuse_to_mix
 from saesweep.data.ground_truth import ground_truth
 from saesweep.data.synthetic import SyntheticSource
 from saesweep.errors import RunError
-from saesweep.figures.data import draw_data
+from saesweep.figures.data.caption import describe
+from saesweep.figures.data.draw import draw_data
+from saesweep.figures.data.samples_map import SAMPLES, Draw, decays_beside, samples_map
 from saesweep.figures.stills import draw_stills
+from saesweep.figures.style import save
 from saesweep.files import Row, read_json, sha256, write_json
 from saesweep.grid import Job, plan
 from saesweep.jobs.backends import Backend, backend
@@ -122,7 +127,7 @@ def _conclude(run: Run, source: SyntheticSource, reporter: Reporter, wishes: Wis
     """Write the tables and figures of what is done."""
     reporter.note("baselines")
     write_baselines(run, source, reporter, wishes)
-    rows = collect(run)
+    rows = collect(run, wishes.check)
     if not _drawn(run):
         reporter.note("figures")
         drawn = draw_stills(run, report=lambda _: wishes.check())
@@ -163,3 +168,16 @@ def draw_data_of(config: SweepConfig, folder: Path) -> list[Path]:
     source = SyntheticSource(config.data, config.seed)
     truth = ground_truth(source, source.evaluation_set(config.eval.n_samples))
     return draw_data({name: tensor.numpy() for name, tensor in truth.items()}, config, folder)
+
+
+def draw_map_of(config: SweepConfig, folder: Path) -> Path:
+    """Draw samples of ``config``, and of its laws with other decays, by t-SNE into ``folder``."""
+    draws = []
+    for label, law in decays_beside(config.data).items():
+        source = SyntheticSource(law, config.seed)
+        batch = source.sample_set("map", SAMPLES)
+        largest, strongest = batch.codes_true.max(dim=1)
+        strongest = torch.where(largest > 0, strongest, -1)
+        draws.append(Draw(label, batch.x.numpy(), strongest.numpy(), source.probabilities.numpy()))
+    figure = samples_map(draws, config.seed, [describe(config.data)])
+    return save(figure, folder / "samples_map.png")

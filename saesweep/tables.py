@@ -14,6 +14,7 @@ from rich.table import Table
 
 from saesweep.catalogue import METRICS
 from saesweep.files import Row, to_json
+from saesweep.metrics.seeds import Point, points, seed_count
 from saesweep.run_folder import Run
 
 FORMATS = ("table", "csv", "json", "md")
@@ -22,8 +23,8 @@ SHOWN = ("recon_loss", "mmcs", "mmcs_larger", "dead_neurons", "l0", "fvu")
 HEADS = {"recon_loss": "recon", "mmcs_larger": "larger", "dead_neurons": "dead"}
 
 
-def number(value: Any) -> str:
-    """A metric in four digits.
+def number(value: Any, digits: int = 4) -> str:
+    """A metric in few digits.
 
     >>> number(0.0012345), number(37.0), number(float("nan"))
     ('0.001234', '37', 'n/a')
@@ -32,7 +33,9 @@ def number(value: Any) -> str:
         return str(value)
     if math.isnan(value):
         return "n/a"
-    return f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.4g}"
+    return (
+        f"{value:.0f}" if float(value).is_integer() and abs(value) < 1e6 else f"{value:.{digits}g}"
+    )
 
 
 def results(rows: Sequence[Row], form: str) -> str | Table:
@@ -56,48 +59,77 @@ def results(rows: Sequence[Row], form: str) -> str | Table:
 def results_table(rows: Sequence[Row], most: int | None = None) -> Table:
     """The main metrics, a line a cell, at most ``most`` lines: those with the highest MMCS.
 
-    A star marks the best value of a column that has a better way.
+    A star marks the best value of a column that has a better way. With several seeds a line is of
+    means over them; ``±`` is the standard deviation of MMCS, ``seeds`` how many are done.
     """
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("cell", no_wrap=True)
-    for key in SHOWN:
-        table.add_column(HEADS.get(key, key), justify="right", no_wrap=True)
-    best = {key: _best(rows, key) for key in SHOWN}
-    shown = sorted(rows, key=_by_mmcs)[:most] if most and len(rows) > most else rows
-    for row in shown:
-        if row["state"] == "done":
-            marks = ["*" if row["cell"] == best[key] else " " for key in SHOWN]
-            values = [number(row[key]) + mark for key, mark in zip(SHOWN, marks, strict=True)]
-        else:
-            values = [str(row["state"])] + [""] * (len(SHOWN) - 1)
-        table.add_row(row["cell"], *values)
+    several = seed_count(rows) > 1
+    folded = points(rows)
+    table = Table(box=None, pad_edge=False, collapse_padding=several, header_style="bold")
+    table.add_column("mean" if several else "cell", no_wrap=True)
+    for head in _heads(several):
+        table.add_column(head, justify="right", no_wrap=True)
+    best = {key: _best(folded, key) for key in SHOWN}
+    shown = sorted(folded, key=_by_mmcs)[:most] if most and len(folded) > most else folded
+    for point in shown:
+        table.add_row(point.name, *_line(point, best, several))
     return table
 
 
-def _by_mmcs(row: Row) -> float:
-    return -row["mmcs"] if row["mmcs"] == row["mmcs"] else math.inf
+def left_out(rows: Sequence[Row], most: int) -> str:
+    """Which lines `results_table` shows where there are more than ``most``; empty if it has all."""
+    lines = len(points(rows))
+    what = "points of the grid" if seed_count(rows) > 1 else "cells"
+    return f"… the {most} of {lines} {what} with the highest mmcs" if lines > most else ""
 
 
-def _best(rows: Sequence[Row], key: str) -> str | None:
-    """The name of the cell that is best in ``key``; None where none is better than another."""
-    known = [row for row in rows if not math.isnan(row[key])]
+def _heads(several: bool) -> list[str]:
+    heads = [HEADS.get(key, key) for key in SHOWN]
+    if several:
+        heads.insert(SHOWN.index("mmcs") + 1, "±")
+        heads.append("seeds")
+    return heads
+
+
+def _line(point: Point, best: dict[str, str | None], several: bool) -> list[str]:
+    """What stands behind the name of a point: its state, or its metrics under `_heads`."""
+    if point.state != "done":
+        return [point.state] + [""] * (len(_heads(several)) - 1)
+    digits = 3 if several else 4
+    marks = {key: "*" if point.name == best[key] else " " for key in SHOWN}
+    line = [number(point.mean(key), digits) + marks[key] for key in SHOWN]
+    if several:
+        line.insert(SHOWN.index("mmcs") + 1, number(point.spread("mmcs"), 2))
+        done = sum(row["state"] == "done" for row in point.rows)
+        line.append(f"{done}/{len(point.rows)}")
+    return line
+
+
+def _by_mmcs(point: Point) -> float:
+    mmcs = point.mean("mmcs")
+    return math.inf if math.isnan(mmcs) else -mmcs
+
+
+def _best(folded: Sequence[Point], key: str) -> str | None:
+    """The name of the point that is best in ``key``; None where none is better than another."""
+    known = {point.name: point.mean(key) for point in folded if not math.isnan(point.mean(key))}
     direction = METRICS[key].direction
-    if direction is None or len({row[key] for row in known}) < 2:
+    if direction is None or len(set(known.values())) < 2:
         return None
-    chosen = (min if direction == "lower" else max)(known, key=lambda row: row[key])
-    return str(chosen["cell"])
+    return (min if direction == "lower" else max)(known, key=lambda name: known[name])
 
 
 def summary_line(rows: Sequence[Row], path: str | Path) -> str:
     """What stands below the table of the run at ``path``: what is done, and how to go on."""
     losses = ", ".join(dict.fromkeys(row["loss"] for row in rows))
+    seeds = seed_count(rows)
+    means = f"; means over {seeds} seeds, ± standard deviation of mmcs" if seeds > 1 else ""
     states = {row["state"] for row in rows}
     hint = ""
     if "waiting" in states:
         hint += f"\n`saesweep resume {path}` goes on with those that wait"
     if states & {"failed", "damaged"}:
         hint += f"\n`saesweep resume {path} --retry-failed` trains the others again"
-    return f"{path}: {counts(rows)} (loss: {losses}; * best of the column){hint}"
+    return f"{path}: {counts(rows)} (loss: {losses}; * best of the column{means}){hint}"
 
 
 def status_rows(run: Run, queued: Collection[str] = (), before: Sequence[Row] = ()) -> list[Row]:

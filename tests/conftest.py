@@ -50,6 +50,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweeps of this process draw no figures, which take most of the time of small ones."""
+    monkeypatch.setattr("saesweep.sweep.draw_stills", lambda run, report: [])
+
+
+@pytest.fixture
 def saesweep(tmp_path: Path) -> Command:
     """Runs the command line in a subprocess, in an empty folder, without a terminal."""
 

@@ -129,6 +129,9 @@ def test_a_dry_run_writes_nothing(saesweep: Command, small_file: Path, tmp_path:
     assert "4 cells in 1 job" in ran.stdout
     plan = json.loads(saesweep("run", small_file, "--dry-run", "--json").stdout)
     assert plan["jobs"][0]["steps"] == 20
+    assert plan["jobs"][0]["snapshots"] == 5
+    # Five snapshots of 2 · 1000 + 4 products with the weights; 20 steps of 5 · 128.
+    assert plan["jobs"][0]["evaluation_share"] == pytest.approx(5 * 2004 / (20 * 640))
     assert not (tmp_path / "outputs").exists()
 
 

@@ -22,7 +22,7 @@ from rich.console import Console
 
 from saesweep.catalogue import METRICS
 from saesweep.compare import Comparison, check_metrics, compare
-from saesweep.compare_text import rendered
+from saesweep.compare_text import rendered, titles
 from saesweep.config_file import dump_config, parse_config
 from saesweep.errors import UsageError
 from saesweep.files import to_json
@@ -582,3 +582,37 @@ def test_an_equal_config_of_another_spelling_is_the_same(tmp_path: Path) -> None
     listed = configured(tmp_path, "b", "{l1: [0.01, 0.1, 1], dict_size: 8}")
     assert dump_config(spelled.config) == dump_config(listed.config)
     assert compare([spelled, listed]).config == []
+
+
+# Figures
+
+
+def test_a_title_says_what_a_run_has_of_its_own(
+    finished: Run, other: Run, altered: Altered
+) -> None:
+    first, second = titles(compare([finished, other]))
+    assert first == f"{finished.name}: mean_active: 1.0, lr: 0.001"  # neither name nor grid
+    assert second == "other: mean_active: 1.5, lr: 0.003"
+    assert titles(compare([altered("one"), altered("two")])) == ["one", "two"]
+    long, _ = titles(compare([altered("x/" + 30 * "long"), altered("y")]))
+    assert long == "…" + (30 * "long")[-19:]
+
+
+def test_the_title_of_runs_that_differ_in_much_is_cut_short(finished: Run, tmp_path: Path) -> None:
+    one = configured(tmp_path, "one", "{l1: [0.1], dict_size: [8]}")
+    first, second = titles(compare([one, finished]))
+    assert first.endswith(", …")
+    assert first.count(": ") == second.count(": ") == 4
+
+
+def test_the_runs_are_drawn_side_by_side(
+    finished: Run, other: Run, tmp_path: Path, saesweep: Callable[..., Any]
+) -> None:
+    words = ["compare", finished.path, other.path, "--figures", tmp_path / "drawn"]
+    done = saesweep(*words, "--metric", "fvu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"{tmp_path / 'drawn'}: 1 file\n")
+    assert [path.name for path in (tmp_path / "drawn").iterdir()] == ["fvu.png"]
+    done = saesweep(*words, "--metric", "mmcs", "--format", "json")
+    assert json.loads(done.stdout)["runs"]  # nothing but JSON
+    assert len(list((tmp_path / "drawn").iterdir())) == 2

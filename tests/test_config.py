@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from saesweep.config import DataConfig, JobsConfig, SweepConfig
 from saesweep.config_checks import largest_mean, latents
+from saesweep.data_config import HierarchyConfig
 
 SOME = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 DATA = {"activation_dim": 3, "n_features": 6, "mean_active": 1}
@@ -41,11 +42,23 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     }
     assert made.data.model_dump(exclude=set(DATA)) == {
         "source": "synthetic",
+        "directions": "random",
+        "probability_range": None,
+        "probability_law": "decay",
         "decay": 1.0,
+        "zipf_exponent": 1.0,
         "rescale": True,
+        "magnitudes": "uniform",
+        "magnitude_mean": 0.5,
+        "magnitude_std": None,
+        "magnitude_std_spread": 0.0,
         "correlation": "none",
+        "correlation_rank": 25,
+        "correlation_scale": 0.1,
+        "hierarchy": None,
         "empty_samples": "activate_one",
         "noise_std": 0.0,
+        "bias_norm": 0.0,
     }
     assert (made.eval.n_samples, made.eval.learned_threshold) == (65_536, 0.9)
     assert (made.jobs.device, made.jobs.stack, made.jobs.max_cells) == ("auto", "auto", 10_000)
@@ -112,6 +125,76 @@ def test_the_advised_mean_is_the_largest_that_is_allowed(
     assert config(data={**data, "mean_active": advised}, grid={"l1": 0, "dict_size": 2})
 
 
+@SOME
+@given(n=st.integers(1, 300), exponent=st.floats(0.1, 3), share=st.floats(0.001, 1))
+def test_zipf_probabilities_fall_as_a_power(n: int, exponent: float, share: float) -> None:
+    weights = [(i + 1) ** -exponent for i in range(n)]
+    mean = share * sum(weights) * (1 - 1e-12)
+    data = {"activation_dim": 3, "n_features": n, "mean_active": mean}
+    law = DataConfig(**data, probability_law="zipf", zipf_exponent=exponent)
+    expected = [share * weight for weight in weights]
+    assert list(law.probabilities()) == pytest.approx(expected, rel=1e-9)
+    assert law.mean() == mean
+
+
+@pytest.mark.parametrize("law", [{"probability_law": "zipf", "zipf_exponent": 0.5}, {"decay": 0.9}])
+def test_probabilities_may_have_a_range(law: dict[str, Any]) -> None:
+    data = DataConfig(activation_dim=3, n_features=40, probability_range=[0.01, 0.4], **law)
+    p = list(data.probabilities())
+    assert (p[0], p[-1]) == (0.4, pytest.approx(0.01))
+    weights = [(i + 1) ** -0.5 if "zipf_exponent" in law else 0.9**i for i in range(40)]
+    for i in range(40):  # affine in the weights
+        share = (weights[i] - weights[-1]) / (weights[0] - weights[-1])
+        assert p[i] == pytest.approx(0.01 + 0.39 * share)
+    assert data.mean() == pytest.approx(sum(p))
+
+
+def test_the_published_large_model_has_35_active_features() -> None:
+    data = DataConfig(
+        activation_dim=768,
+        n_features=16_384,
+        probability_law="zipf",
+        zipf_exponent=0.5,
+        probability_range=[5e-4, 0.4],
+        hierarchy=HierarchyConfig(roots=128, branching=4, depth=3),
+    )
+    assert data.hierarchy is not None
+    assert [len(level) for level in data.hierarchy.levels()] == [128, 512, 2048, 8192]
+    assert data.mean() == pytest.approx(35, abs=0.1)  # published: about 34
+    assert min(data.probabilities()) == pytest.approx(5e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "text"),
+    [
+        ({"mean_active": None}, "mean_active", "required"),
+        ({"probability_range": [0.1, 0.2]}, "probability_range", "keep one of them"),
+        ({"mean_active": None, "probability_range": [0.1, 0.2]}, "probability_range", "no range"),
+        ({"probability_range": [0.2, 0.1]}, "probability_range", "0 < least"),
+        ({"probability_range": [0.1]}, "probability_range", "should be [least, most]"),
+        ({"probability_law": "zipf", "decay": 0.5}, "decay", "has no effect"),
+        ({"zipf_exponent": 2}, "zipf_exponent", "has no effect"),
+        ({"probability_law": "zipf", "rescale": False}, "rescale", "has no effect"),
+        ({"magnitude_mean": 0}, "magnitude_mean", "a number above 0 or [first, last]"),
+        ({"magnitude_mean": [1, 2, 3]}, "magnitude_mean", "a number above 0 or [first, last]"),
+        ({"magnitude_mean": True}, "magnitude_mean", "a number above 0 or [first, last]"),
+        ({"magnitude_std": [1, math.nan]}, "magnitude_std", "a number from 0 or [first, last]"),
+        ({"magnitude_std": [0.1, 0.3]}, "magnitude_std", "would be below 0"),
+        ({"magnitudes": "rectified_normal"}, "magnitude_std", "needs one"),
+        ({"magnitudes": "half_normal", "magnitude_std": 1}, "magnitude_std", "follows from the"),
+        ({"magnitude_std_spread": 1}, "magnitude_std_spread", "only rectified_normal"),
+        ({"hierarchy": {"roots": 2, "branching": 3, "depth": 1}}, "hierarchy", "8 features, more"),
+        (
+            {"hierarchy": {"roots": 1, "branching": 2, "depth": 1}, "correlation": "sample"},
+            "hierarchy",
+            "use low_rank or none",
+        ),
+    ],
+)
+def test_laws_that_do_not_go_together(changes: dict[str, Any], key: str, text: str) -> None:
+    assert text in errors(data={**DATA, **changes})[f"data.{key}"]
+
+
 def test_a_mean_of_all_features_is_allowed() -> None:
     assert list(config(data={**DATA, "mean_active": 6}).data.probabilities()) == [1.0] * 6
     assert largest_mean(6.0) == "6"
@@ -159,6 +242,7 @@ def test_correlation_has_its_limits() -> None:
         found = errors(data={**many, "correlation": correlation})
         assert "at most 8192 features" in found["data.n_features"]
     assert config(data=many)
+    assert config(data={**many, "correlation": "low_rank"})
     refused = errors(data={**DATA, "correlation": "batch", "rescale": False})
     assert "always rescaled" in refused["data.rescale"]
 

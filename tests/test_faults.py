@@ -34,10 +34,7 @@ jobs: {device: cpu, checkpoint_every: 0.1}
 """
 
 
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process none are drawn: they are seconds of each sweep."""
-    monkeypatch.setattr("saesweep.sweep.draw_stills", lambda run, report: [])
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def start(*words: str | Path) -> subprocess.Popen[str]:

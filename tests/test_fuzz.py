@@ -19,6 +19,8 @@ from saesweep import terminal
 from saesweep.cli import app
 from saesweep.run_folder import Run
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SOME = settings(derandomize=True, database=None, deadline=None)
 
 COMMANDS = ["run", "resume", "status", "logs", "results", "compare", "plot", "gif", "data", "_job"]
@@ -58,12 +60,6 @@ def assert_an_answer(words: Sequence[str]) -> None:
     for sign in ("Traceback", "fault in saesweep", "Error:"):
         assert sign not in errors + out, (words, errors)
     assert code != 2 or errors or out, words  # a mistake is never answered with nothing
-
-
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are seconds of each sweep."""
-    monkeypatch.setattr("saesweep.sweep.draw_stills", lambda run, report: [])
 
 
 @pytest.fixture(scope="module")

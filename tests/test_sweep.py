@@ -22,6 +22,8 @@ from saesweep.files import read_rows, sha256, temporary_name
 from saesweep.run_folder import Run
 from saesweep.sweep import run_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CELLS = ["l1=0.01_dict=8", "l1=0.01_dict=16", "l1=0.1_dict=8", "l1=0.1_dict=16"]
 CELL_FILES = {
     "cell.json",
@@ -47,10 +49,11 @@ def numbers(run: Run) -> dict[str, bytes]:
 def test_a_run_leaves_exactly_the_tree_of_the_design(finished: Run) -> None:
     left = tree(finished.path)
     figures = {name for name in left if name.startswith("figures/") and name.endswith("png")}
-    matrices = {f"{key}_matrix" for key in METRICS if key != "mmcs_larger"}
+    matrices = {f"{key}_matrix" for key in METRICS if key not in ("mmcs_larger", "stability")}
     curves = {f"training_{k}" for k in ("loss", "recon_loss", "mmcs", "dead_neurons", "l0", "fvu")}
     data = {"gaussians", "samples", "correlation", "feature_frequency"}
-    others = {"av_mmcs_with_larger_dicts", "l0_against_fvu"}
+    others = {"av_mmcs_with_larger_dicts", "l0_against_fvu", "prediction", "mmcs_by_probability"}
+    others |= {f"tracking_{kind}" for kind in ("counts", "cosines", "dead", "features")}
     assert figures == {f"figures/{name}.png" for name in matrices | curves | data | others}
     assert left - figures == {
         ".lock",
@@ -62,6 +65,8 @@ def test_a_run_leaves_exactly_the_tree_of_the_design(finished: Run) -> None:
         "data/ground_truth.safetensors",
         "metrics/metrics.csv",
         "metrics/baselines.csv",
+        "metrics/prediction.csv",
+        "metrics/tracking.csv",
         *(f"metrics/{key}.csv" for key in METRICS),
         *(f"cells/{cell}/{name}" for cell in CELLS for name in CELL_FILES),
     }

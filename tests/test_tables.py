@@ -13,7 +13,7 @@ from rich.console import Console
 
 from saesweep.catalogue import METRICS
 from saesweep.run_folder import Run
-from saesweep.tables import number, results, results_table, status_rows
+from saesweep.tables import left_out, number, results, results_table, status_rows
 
 
 def row(cell: str, state: str = "done", **values: float) -> dict[str, Any]:
@@ -73,3 +73,34 @@ def test_status_of_a_finished_run(finished: Run) -> None:
 )
 def test_numbers_are_short(value: float | str, text: str) -> None:
     assert number(value) == text
+
+
+def test_with_seeds_a_line_is_of_means() -> None:
+    rows = [
+        row(f"l1={l1}_dict=1024_seed={seed}", seed=seed, mmcs=l1 + seed / 10, fvu=0.5 * l1)
+        for l1 in (0.1, 0.5)
+        for seed in (0, 1, 2)
+    ]
+    rows[-1] = row("l1=0.5_dict=1024_seed=2", "failed", seed=2)
+    rows.append(row("l1=0.9_dict=1024_seed=0", "failed", seed=0))
+    heads, *lines = printed(rows)
+    assert heads == ["mean", "recon", "mmcs", "±", "larger", "dead", "l0", "fvu", "seeds"]
+    assert lines[0] == ["l1=0.1_dict=1024", "n/a", "0.2", "0.1", *["n/a"] * 3, "0.05*", "3/3"]
+    assert lines[1] == ["l1=0.5_dict=1024", "n/a", "0.55*", "0.071", *["n/a"] * 3, "0.25", "2/3"]
+    assert lines[2] == ["l1=0.9_dict=1024", "failed"]
+    assert [line[0] for line in printed(rows, most=1)[1:]] == ["l1=0.5_dict=1024"]
+    assert left_out(rows, 1) == "… the 1 of 3 points of the grid with the highest mmcs"
+    assert left_out(rows, 3) == ""
+    assert left_out([row("a"), row("b")], 1) == "… the 1 of 2 cells with the highest mmcs"
+
+
+def test_lines_of_means_fit_80_columns() -> None:
+    values = {"recon_loss": 1.234e-5, "mmcs": 0.98765, "mmcs_larger": 0.98765, "fvu": 0.012345}
+    rows = [
+        row(f"l1=0.01778_dict=8192_seed={seed}", seed=seed, dead_neurons=37 + seed, l0=11.2, **{
+            key: value * (1 + seed / 100) for key, value in values.items()
+        })
+        for seed in (0, 1)
+    ]  # fmt: skip
+    assert printed(rows)[1][0] == "l1=0.01778_dict=8192"
+    assert len(printed(rows)[1]) == 9

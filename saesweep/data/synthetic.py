@@ -1,7 +1,8 @@
 """Synthetic neural activations: sparse sums of known features, so that recovery can be measured.
 
-The generators follow the toy models of superposition (Elhage et al. 2022) and the interim report on
-sparse autoencoders (Sharkey, Braun and Millidge 2022); `docs/numbers.md` has every law.
+The generators follow the toy models of superposition (Elhage et al. 2022), the interim report on
+sparse autoencoders (Sharkey, Braun and Millidge 2022) and SynthSAEBench (Chanin and Garriga-Alonso
+2026); `docs/numbers.md` has every law.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saesweep.config import DataConfig
+from saesweep.data.correlation import correlation_matrix, loadings
+from saesweep.data.dense import DenseLaw
+from saesweep.data.directions import bias, pushed_apart
+from saesweep.data.magnitudes import Magnitudes
+from saesweep.data.sparse import SparseLaw
+from saesweep.data.sparse_codes import SparseCodes
+from saesweep.data_config import DataConfig
 from saesweep.seeding import stream
 
 EVAL_BLOCK = 256
@@ -25,8 +32,26 @@ class Batch:
 
     x: Tensor
     """[batch, d_in] activations."""
-    codes_true: Tensor
+    codes: Tensor | SparseCodes
     """[batch, n_features] coefficients; 0 where a feature does not fire."""
+
+    @property
+    def codes_true(self) -> Tensor:
+        """The coefficients as a tensor [batch, n_features], which for many features is large."""
+        return self.codes if isinstance(self.codes, Tensor) else self.codes.dense()
+
+    @property
+    def sparse_codes(self) -> SparseCodes:
+        """Those coefficients alone that are not 0."""
+        return SparseCodes.of(self.codes) if isinstance(self.codes, Tensor) else self.codes
+
+    def __getitem__(self, place: slice) -> Batch:
+        """The samples in ``place``."""
+        return Batch(self.x[place], self.codes[place])
+
+    def to(self, device: str) -> Batch:
+        """The same on ``device``."""
+        return Batch(self.x.to(device), self.codes.to(device))
 
 
 class SyntheticSource:
@@ -49,105 +74,60 @@ class SyntheticSource:
         """[n_features, d_in] the vectors that are normalised to make the features."""
         self.features = self.gaussians / self.gaussians.norm(dim=1, keepdim=True)
         """[n_features, d_in] unit rows."""
+        if config.directions == "pushed_apart":
+            self.features = pushed_apart(self.features)
         self.probabilities = torch.tensor(list(config.probabilities()), dtype=torch.float64)
         """[n_features] p_i, before a sample in which nothing fires is filled."""
-        self.correlation = None if config.correlation == "none" else correlation_matrix(n, seed)
-        """[n_features, n_features] the matrix A, or None where features are independent."""
+        self.magnitudes = Magnitudes.of(config, seed)
+        """The law of the coefficients."""
+        full = config.correlation in ("batch", "sample")
+        self.correlation = correlation_matrix(n, seed) if full else None
+        """[n_features, n_features] the matrix A, or None where there is none."""
+        low_rank = config.correlation == "low_rank"
+        rank, scale = config.correlation_rank, config.correlation_scale
+        self.loadings = loadings(n, rank, scale, seed) if low_rank else None
+        """[n_features, rank] the loadings of `low_rank`, or None."""
+        self.bias = bias(d, config.bias_norm, seed)
+        """[d_in] what is added to every activation."""
         self._laws = {place: self._law(place) for place in {"cpu", device}}
 
     def batch(self, step: int, size: int) -> Batch:
         """The training batch of ``step``: ``size`` samples, on the source's device."""
-        return self._draw(
-            self._laws[self.device], size, stream(self.seed, "data", step, device=self.device)
-        )
+        return self._draw(size, stream(self.seed, "data", step, device=self.device), self.device)
 
     def evaluation_set(self, size: int) -> Batch:
         """The ``size`` samples that every cell is measured on, put on the source's device."""
-        batch = self.sample_set("eval", size)
-        return Batch(batch.x.to(self.device), batch.codes_true.to(self.device))
+        return self.sample_set("eval", size).to(self.device)
 
     def cpu_batch(self, name: str, index: int, size: int) -> Batch:
         """``size`` samples from batch ``index`` of the stream ``name``: on the CPU always."""
-        return self._draw(self._laws["cpu"], size, stream(self.seed, name, index))
+        return self._draw(size, stream(self.seed, name, index), "cpu")
 
     def sample_set(self, name: str, size: int) -> Batch:
         """``size`` samples from the stream ``name``, in blocks of 256, on the CPU always."""
         sizes = [min(EVAL_BLOCK, size - start) for start in range(0, size, EVAL_BLOCK)]
         blocks = [self.cpu_batch(name, i, block) for i, block in enumerate(sizes)]
-        return Batch(
-            torch.cat([block.x for block in blocks]),
-            torch.cat([block.codes_true for block in blocks]),
-        )
+        dense = [block.codes for block in blocks if isinstance(block.codes, Tensor)]
+        sparse = [block.codes for block in blocks if isinstance(block.codes, SparseCodes)]
+        codes = SparseCodes.join(sparse) if sparse else torch.cat(dense)
+        return Batch(torch.cat([block.x for block in blocks]), codes)
 
-    def _law(self, device: str) -> _Law:
-        mixing = thresholds = None
-        if self.correlation is not None:
-            scale = self.correlation.diagonal().rsqrt()
-            unit = self.correlation * scale[:, None] * scale
-            per_sample = self.config.correlation == "sample"
-            mixing = torch.linalg.cholesky(unit if per_sample else self.correlation)
-            thresholds = torch.special.ndtri(self.probabilities)
-        return _Law(
-            self.features.to(device),
-            self.probabilities.float().to(device),
-            None if mixing is None else mixing.float().to(device),
-            None if thresholds is None else thresholds.float().to(device),
+    def _law(self, device: str) -> tuple[DenseLaw | SparseLaw, Tensor, Tensor]:
+        """What a draw needs on ``device``: the law of the coefficients, features, bias."""
+        parts = (self.config, self.probabilities, self.magnitudes)
+        law: DenseLaw | SparseLaw = (
+            SparseLaw(*parts, self.loadings, device)
+            if self.config.is_sparse()
+            else DenseLaw(*parts, self.correlation, device)
         )
+        return law, self.features.to(device), self.bias.to(device)
 
-    def _draw(self, law: _Law, size: int, generator: torch.Generator) -> Batch:
-        n = self.config.n_features
-        codes = torch.rand(size, n, generator=generator, device=law.features.device)
-        codes *= self._fires(law, size, generator)
-        if self.config.empty_samples == "activate_one":
-            _activate_one(codes, generator)
-        x = codes @ law.features
+    def _draw(self, size: int, generator: torch.Generator, device: str) -> Batch:
+        law, features, bias = self._laws[device]
+        codes = law.draw(size, generator)
+        x = codes @ features if isinstance(codes, Tensor) else codes.times(features)
         if self.config.noise_std > 0:
             x += self.config.noise_std * torch.randn(x.shape, generator=generator, device=x.device)
+        if self.config.bias_norm > 0:
+            x += bias
         return Batch(x, codes)
-
-    def _fires(self, law: _Law, size: int, generator: torch.Generator) -> Tensor:
-        """[size, n_features] which features fire in which sample."""
-        n, device = self.config.n_features, law.features.device
-        if self.config.correlation == "sample":
-            assert law.mixing is not None and law.thresholds is not None
-            z = torch.randn(size, n, generator=generator, device=device) @ law.mixing.T
-            return z < law.thresholds  # the same as Phi(z) < p
-        p = law.probabilities
-        if self.config.correlation == "batch":
-            assert law.mixing is not None
-            z = law.mixing @ torch.randn(n, generator=generator, device=device)
-            p = torch.special.ndtr(z) * p
-            p = p * (self.config.mean_active / p.sum())
-        return torch.rand(size, n, generator=generator, device=device) < p
-
-
-@dataclass(frozen=True)
-class _Law:
-    """The tensors that a draw needs, on one device."""
-
-    features: Tensor  # [n_features, d_in]
-    probabilities: Tensor  # [n_features]
-    mixing: Tensor | None  # [n_features, n_features], lower triangular: z = mixing @ normal
-    thresholds: Tensor | None  # [n_features], Phi^-1(p)
-
-
-def correlation_matrix(n: int, seed: int) -> Tensor:
-    """A [n, n] in float64: (U + U^T)/2 with U uniform on [0, 1), made positive definite.
-
-    When its smallest eigenvalue m is negative, 1.001 m is taken off the diagonal.
-    """
-    uniform = torch.rand(n, n, generator=stream(seed, "correlation"), dtype=torch.float64)
-    matrix = (uniform + uniform.T) / 2
-    smallest = torch.linalg.eigvalsh(matrix)[0].item()
-    return matrix - 1.001 * smallest * torch.eye(n, dtype=torch.float64) if smallest < 0 else matrix
-
-
-def _activate_one(codes: Tensor, generator: torch.Generator) -> None:
-    """Give each row of ``codes`` [batch, n_features] that is all zero one entry of 1, in place.
-
-    By scatter and not by index, so that a GPU need not tell the host which rows those are.
-    """
-    size, n = codes.shape
-    chosen = torch.randint(n, (size, 1), generator=generator, device=codes.device)
-    empty = codes.sum(dim=1, keepdim=True) == 0
-    codes.scatter_add_(1, chosen, empty.to(codes.dtype))  # adds 0 where the row is not empty

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 
 import torch
 
 from saesweep.catalogue import METRICS
 from saesweep.data.synthetic import Batch, SyntheticSource
-from saesweep.dictionaries.baselines import FIT_SAMPLES, Baseline, fits
+from saesweep.dictionaries.baselines import FIT_SAMPLES, fits
+from saesweep.dictionaries.classical.baseline import Baseline
 from saesweep.files import Row, write_rows
 from saesweep.metrics import recovery
-from saesweep.metrics.evaluate import match_metrics, reconstruction
+from saesweep.metrics.evaluate import reconstruction
+from saesweep.metrics.matches import Matches
 from saesweep.metrics.totals import EvaluationSet, Totals
 from saesweep.reporting import Reporter
 from saesweep.run_folder import Run
@@ -20,6 +23,8 @@ from saesweep.signals import Wishes
 
 CHUNK = 4096
 """Samples at a time."""
+CANNOT_FIT = (ArithmeticError, RuntimeError, ValueError)
+"""What is raised by methods on data that they cannot take."""
 
 
 def write_baselines(run: Run, source: SyntheticSource, reporter: Reporter, wishes: Wishes) -> None:
@@ -27,7 +32,8 @@ def write_baselines(run: Run, source: SyntheticSource, reporter: Reporter, wishe
 
     Baselines are fitted on samples of their own and measured on the evaluation set, as cells are.
 
-    A baseline that cannot be fitted (k-means on constant data, say) is left out, and said so.
+    A baseline that cannot be fitted (k-means on constant data, or with too few samples) is left
+    out, and said so.
     """
     path = run.metrics_dir / "baselines.csv"
     if path.exists():
@@ -41,17 +47,32 @@ def write_baselines(run: Run, source: SyntheticSource, reporter: Reporter, wishe
     for label, fit in fits(config.eval.baselines, samples, data.features, sizes, config.seed):
         wishes.check()
         try:
-            with warnings.catch_warnings():
-                # FastICA may not settle on features that are no independent components, and
-                # degenerate data divides by zero: what matters of either shows in the scores.
-                warnings.simplefilter("ignore")
-                baseline = fit()
-            name = {"baseline": baseline.name, "dict_size": baseline.atoms.shape[1]}
-            rows.append(name | score(baseline, batch, data, config.eval.learned_threshold))
-        except (ArithmeticError, RuntimeError, ValueError) as error:
+            rows.append(fitted_row(fit, batch, data, config.eval.learned_threshold))
+        except CANNOT_FIT as error:
             run.record("baseline_failed", baseline=label, reason=str(error))
-            reporter.note(f"no baseline {label}: {str(error).splitlines()[0]}")
+            reporter.note(f"no baseline {label}: {first_line(error)}")
     write_rows(path, rows, ["baseline", "dict_size", *METRICS])
+
+
+def fitted_row(
+    fit: Callable[[], Baseline], batch: Batch, data: EvaluationSet, threshold: float
+) -> Row:
+    """The columns ``baseline``, ``dict_size`` and every metric of the baseline that ``fit`` gives.
+
+    ``batch`` and ``data`` are the evaluation set. Raises one of `CANNOT_FIT`.
+    """
+    with warnings.catch_warnings():
+        # FastICA may not settle on features that are no independent components, and degenerate
+        # data divides by zero: what matters of either shows in the scores.
+        warnings.simplefilter("ignore")
+        baseline = fit()
+        name = {"baseline": baseline.name, "dict_size": baseline.atoms.shape[1]}
+        return name | score(baseline, batch, data, threshold)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, without its details."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def score(
@@ -76,13 +97,12 @@ def _with_latents(
     baseline: Baseline, C: torch.Tensor, batch: Batch, data: EvaluationSet
 ) -> dict[str, float]:
     assert baseline.encode is not None
-    totals = Totals.zero(1, C.shape[1], data.x.device)
-    hits = torch.zeros(C.shape[1], dtype=torch.int64)
-    match = recovery.best_features(C)
+    totals = Totals.zero(1, C.shape[1], data)
+    matches = Matches(C[None])
     for start in range(0, len(data), CHUNK):
-        place = slice(start, start + CHUNK)
-        latents, x_hat = baseline.encode(Batch(batch.x[place], batch.codes_true[place]))
-        hits += ((latents != 0) & data.fires[place][:, match]).sum(dim=0)
-        totals.add(data, start, latents[None].abs(), x_hat[None].clone())
+        latents, x_hat = baseline.encode(batch[start : start + CHUNK])
+        sizes = latents[None].abs()
+        matches.add(data, start, sizes)
+        totals.add(data, start, sizes, x_hat[None].clone())
     sums = {name: value.item() for name, value in reconstruction(totals, data).items()}
-    return sums | match_metrics(C, data, hits, totals.fires[0])
+    return sums | matches.rows(data, totals.fires)[0]

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from saesweep.catalogue import METRICS
 from saesweep.files import Row, write_rows
+from saesweep.grid import Cell
+from saesweep.metrics.prediction import write_prediction
 from saesweep.metrics.recovery import mmcs_between
+from saesweep.metrics.seeds import Point, points, seed_count
+from saesweep.metrics.stability import fill_in_stability
+from saesweep.metrics.tracking_table import write_tracking
 from saesweep.run_folder import Run
 
 
-def collect(run: Run) -> list[Row]:
-    """Write the tables of ``run`` and return the long one, a row a cell."""
+def collect(run: Run, check: Callable[[], None] = lambda: None) -> list[Row]:
+    """Write the tables of ``run`` and return the long one, a row a cell.
+
+    With several seeds a matrix holds the means over them, and ``<key>_std.csv`` their sample
+    standard deviations. ``check`` is called now and then while dictionaries are compared, and may
+    raise.
+    """
     rows = run.metrics()
     _compare_sizes(run, rows)
+    fill_in_stability(run, rows, check)
     write_rows(run.metrics_dir / "metrics.csv", rows, list(rows[0]))
+    folded = points(rows)
     for key in METRICS:
-        matrix, columns = _matrix(run, rows, key)
-        write_rows(run.metrics_dir / f"{key}.csv", matrix, columns)
+        _write_matrix(run, f"{key}.csv", folded, [point.mean(key) for point in folded])
+        if seed_count(rows) > 1:
+            _write_matrix(run, f"{key}_std.csv", folded, [point.spread(key) for point in folded])
+    write_tracking(run, _done(run, rows))
+    write_prediction(run, rows)
     return rows
+
+
+def _done(run: Run, rows: Sequence[Row]) -> list[Cell]:
+    return [cell for row, cell in zip(rows, run.cells, strict=True) if row["state"] == "done"]
 
 
 def _compare_sizes(run: Run, rows: Sequence[Row]) -> None:
@@ -42,13 +61,14 @@ def _compare_sizes(run: Run, rows: Sequence[Row]) -> None:
                 row["mmcs_next_larger"] = agreement[0] if atoms[i + 1] is not None else math.nan
 
 
-def _matrix(run: Run, rows: Sequence[Row], key: str) -> tuple[list[Row], list[str]]:
-    """A metric as a matrix: rows dictionary size, columns L1; blocks for values of other axes."""
+def _write_matrix(run: Run, name: str, folded: Sequence[Point], values: Sequence[float]) -> None:
+    """One value a point: rows dictionary size, columns L1; blocks for values of other axes."""
     lines: dict[tuple[object, ...], Row] = {}
-    extra = list(run.cells[0].extra)
-    for row, cell in zip(rows, run.cells, strict=True):
-        heads = {**cell.extra, "dict_size": cell.dict_size}
-        line = lines.setdefault(tuple(heads.values()), heads)
-        line[f"{cell.l1:.10g}"] = row[key]
-    penalties = dict.fromkeys(f"{cell.l1:.10g}" for cell in run.cells)
-    return list(lines.values()), [*extra, "dict_size", *penalties]
+    columns: dict[str, None] = {}
+    for point, value in zip(folded, values, strict=True):
+        cell = run.cell(point.cells[0])
+        heads = {**point.apart(cell), "dict_size": cell.dict_size}
+        line = lines.setdefault(tuple(heads.values()), dict(heads))
+        line[f"{cell.l1:.10g}"] = value
+        columns |= dict.fromkeys(line)  # those of the axes come first
+    write_rows(run.metrics_dir / name, list(lines.values()), list(columns))

@@ -11,6 +11,7 @@ from torch import Tensor
 from saesweep.dictionaries.stack import Group
 from saesweep.grid import Cell, chunk_size
 from saesweep.metrics import recovery
+from saesweep.metrics.matches import Matches
 from saesweep.metrics.totals import EvaluationSet, Totals
 
 Row = dict[str, float]
@@ -31,11 +32,11 @@ class Snapshot:
 
 def snapshot(group: Group, data: EvaluationSet, threshold: float) -> Snapshot:
     """Measure the cells of ``group`` as they are now."""
-    totals = Totals.zero(len(group.cells), group.dict_size, data.x.device)
+    totals = Totals.zero(len(group.cells), group.dict_size, data)
     for start, latents, x_hat in _forward(group, data):
         totals.add(data, start, latents, x_hat)
     C = recovery.cosines(data.features, group.decoder)
-    columns = reconstruction(totals, data) | {
+    columns = reconstruction(totals, data, group.b_dec) | {
         "mmcs": recovery.mmcs(C),
         "n_learned": recovery.n_learned(C, threshold),
     }
@@ -47,18 +48,45 @@ def snapshot(group: Group, data: EvaluationSet, threshold: float) -> Snapshot:
     return Snapshot(rows, C, totals.fires)
 
 
-def reconstruction(totals: Totals, data: EvaluationSet) -> dict[str, Tensor]:
-    """The metrics that follow from sums alone, [cells] each."""
+def reconstruction(
+    totals: Totals, data: EvaluationSet, b_dec: Tensor | None = None
+) -> dict[str, Tensor]:
+    """The metrics that follow from sums alone, [cells] each; ``b_dec`` [cells, 1, d_in]."""
     samples, dead = len(data), (totals.fires == 0).sum(dim=1)
     return {
         "recon_loss": totals.squared_error / data.x.numel(),
+        "rescaled_loss": _rescaled_error(totals, data, b_dec) / data.x.numel(),
+        "normalized_loss": totals.squared_error / data.square,
         "fvu": totals.squared_error / data.variance,
         "shrinkage": totals.norm_ratios / data.counted,
+        "gamma": totals.x_hat_square / (totals.x_hat_square + _residual_product(totals, data)),
         "l0": totals.fires.sum(dim=1).double() / samples,
         "l1": totals.latent_sum / samples,
         "dead_neurons": dead,
         "dead_fraction": dead.double() / totals.fires.shape[1],
     }
+
+
+def _residual_product(totals: Totals, data: EvaluationSet) -> Tensor:
+    """[cells] Σ(x - x_hat)·x_hat, as ‖x‖² = ‖x_hat‖² + 2 (x - x_hat)·x_hat + ‖x - x_hat‖²."""
+    return (data.square - totals.x_hat_square - totals.squared_error) / 2
+
+
+def _rescaled_error(totals: Totals, data: EvaluationSet, b_dec: Tensor | None) -> Tensor:
+    """[cells] the least Σ(x - x_hat)² that one factor for all latents of a cell can reach.
+
+    With h = x_hat - b_dec and r = x - x_hat, the factor is 1 + Σr·h / Σ‖h‖², and it takes
+    (Σr·h)² / Σ‖h‖² off the error.
+    """
+    product, square = _residual_product(totals, data), totals.x_hat_square
+    if b_dec is not None:
+        bias = b_dec[:, 0].double()
+        product = product - (bias * (data.sum - totals.x_hat_sum)).sum(dim=1)
+        square = (
+            square - 2 * (bias * totals.x_hat_sum).sum(dim=1) + len(data) * bias.square().sum(1)
+        )
+    gain = torch.where(square > 0, product.square() / square, 0)
+    return (totals.squared_error - gain).clamp_min_(0)
 
 
 def loss(cells: Sequence[Cell], recon_loss: Tensor, l1: Tensor, d_in: int) -> Tensor:
@@ -71,30 +99,11 @@ def loss(cells: Sequence[Cell], recon_loss: Tensor, l1: Tensor, d_in: int) -> Te
 
 def full(group: Group, data: EvaluationSet, moment: Snapshot) -> list[Row]:
     """For each cell every metric that it has alone, given its last snapshot."""
-    hits = torch.zeros_like(moment.fires)
-    matches = recovery.best_features(moment.C)
+    matches = Matches(moment.C)
     for start, latents, _ in _forward(group, data):
-        truth = data.fires[start : start + latents.shape[1]]
-        for place, match in enumerate(matches):
-            hits[place] += ((latents[place] != 0) & truth[:, match]).sum(dim=0)
-    return [
-        row | match_metrics(C, data, hits[i], moment.fires[i])
-        for i, (row, C) in enumerate(zip(moment.rows, moment.C, strict=True))
-    ]
-
-
-def match_metrics(C: Tensor, data: EvaluationSet, hits: Tensor, fires: Tensor) -> Row:
-    """The metrics of one dictionary that compare it with the truth.
-
-    ``C`` [n_features, dict_size]; ``hits`` and ``fires`` [dict_size] as in `recovery.detection`.
-    """
-    truths = data.feature_counts[recovery.best_features(C)]
-    return {
-        "true_l0": data.true_l0,
-        "mcc": recovery.mcc(C),
-        "uniqueness": recovery.uniqueness(C),
-        **recovery.detection(hits, fires, truths, len(data)),
-    }
+        matches.add(data, start, latents)
+    matched = matches.rows(data, moment.fires)
+    return [row | more for row, more in zip(moment.rows, matched, strict=True)]
 
 
 def _forward(group: Group, data: EvaluationSet) -> Iterator[tuple[int, Tensor, Tensor]]:

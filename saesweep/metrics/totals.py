@@ -22,14 +22,18 @@ class EvaluationSet:
     def __init__(self, batch: Batch, features: Tensor) -> None:
         self.x = batch.x
         """[samples, d_in]"""
-        self.fires = batch.codes_true > 0
-        """[samples, n_features] which feature fires in which sample"""
+        self.codes = batch.sparse_codes
+        """[samples, n_features] the coefficients, which say what fires in which sample"""
         self.features = features.to(batch.x.device)
         """[n_features, d_in] unit rows"""
         x = self.x.double()
+        self.sum = x.sum(dim=0)
+        """[d_in] Σx"""
+        self.square = x.square().sum()
+        """Σ‖x‖²"""
         self.variance = (x - x.mean(dim=0)).square().sum()
         """Σ(x - mean x)²"""
-        self.feature_counts = self.fires.sum(dim=0)
+        self.feature_counts = self.codes.counts()
         """[n_features] in how many samples each feature fires"""
         norms = torch.linalg.vector_norm(self.x, dim=1)
         self.inverse_norms = torch.where(norms > SHORTEST, 1 / norms, 0)
@@ -55,15 +59,21 @@ class Totals:
     """[cells] Σ‖latents‖₁"""
     norm_ratios: Tensor
     """[cells] Σ‖x_hat‖/‖x‖"""
+    x_hat_square: Tensor
+    """[cells] Σ‖x_hat‖²"""
+    x_hat_sum: Tensor
+    """[cells, d_in] Σx_hat"""
     fires: Tensor
     """[cells, dict_size] in how many samples each latent is non-zero"""
 
     @classmethod
-    def zero(cls, cells: int, dict_size: int, device: torch.device) -> Totals:
+    def zero(cls, cells: int, dict_size: int, data: EvaluationSet) -> Totals:
         """All sums at zero."""
-        zeros = torch.zeros(3, cells, dtype=torch.float64, device=device)
+        device = data.x.device
+        zeros = torch.zeros(4, cells, dtype=torch.float64, device=device)
+        sums = torch.zeros(cells, data.x.shape[1], dtype=torch.float64, device=device)
         fires = torch.zeros(cells, dict_size, dtype=torch.int64, device=device)
-        return cls(zeros[0], zeros[1], zeros[2], fires)
+        return cls(zeros[0], zeros[1], zeros[2], zeros[3], sums, fires)
 
     def add(self, data: EvaluationSet, start: int, latents: Tensor, x_hat: Tensor) -> None:
         """Count the samples from ``start`` on.
@@ -72,11 +82,14 @@ class Totals:
         d_in]; both are overwritten.
         """
         place = slice(start, start + latents.shape[1])
-        self.norm_ratios.add_(torch.linalg.vector_norm(x_hat, dim=-1) @ data.inverse_norms[place])
-        residual = torch.linalg.vector_norm(x_hat.sub_(data.x[place]), dim=-1)
-        self.squared_error.add_(residual.double().square().sum(dim=1))
         # Sums over samples are products with ones: five times as fast on a CPU as sums of booleans.
         # Counts stay exact, as a chunk has far fewer samples than the 2^24 that float32 counts.
         ones = latents.new_ones(len(latents), 1, latents.shape[1])
+        norms = torch.linalg.vector_norm(x_hat, dim=-1)
+        self.norm_ratios.add_(norms @ data.inverse_norms[place])
+        self.x_hat_square.add_(norms.double().square().sum(dim=1))
+        self.x_hat_sum.add_((ones @ x_hat).squeeze(1))
+        residual = torch.linalg.vector_norm(x_hat.sub_(data.x[place]), dim=-1)
+        self.squared_error.add_(residual.double().square().sum(dim=1))
         self.latent_sum.add_((ones @ latents).sum(dim=(1, 2)))
         self.fires.add_((ones @ latents.sign_()).squeeze(1).long())

@@ -20,6 +20,7 @@ from saesweep.metrics.totals import EvaluationSet
 from saesweep.metrics.tracking import Track
 from saesweep.reporting import Reporter
 from saesweep.run_folder import Run
+from saesweep.schedule import snapshot_epochs
 from saesweep.signals import Wishes
 from saesweep.training.loop import train
 from saesweep.training.record import Record
@@ -53,7 +54,7 @@ def train_stack(
         trainer.state,
         source,
         cells[0].train,
-        config.snapshot_every,
+        {*snapshot_epochs(config.snapshot_every, cells[0].train.epochs)},
         trainer.snapshot,
         trainer.go_on,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -30,19 +30,19 @@ def train(
     state: TrainingState,
     source: Source,
     config: TrainConfig,
-    snapshot_every: int,
+    snapshots: Collection[int],
     on_snapshot: Callable[[int, int], bool],
     go_on: Callable[[int], bool] = _always,
 ) -> bool:
     """Train on from ``state`` on batches of ``source``; whether it came to the end.
 
-    ``on_snapshot(epoch, step)`` is called before the first epoch, after every ``snapshot_every``
-    epochs and after the last, with all atoms at norm 1; it returns whether to go on. So does
-    ``go_on(step)``, which is called before every step, when all that came before it is recorded.
-    Nothing else in the loop waits for the device.
+    ``on_snapshot(epoch, step)`` is called after the epochs ``snapshots``, with all atoms at norm 1;
+    0 is before the first. It returns whether to go on. So does ``go_on(step)``, which is called
+    before every step, when all that came before it is recorded. Nothing else in the loop waits for
+    the device.
     """
     gradient = FusedGradient(state.stack, config.batch_size, config.loss)
-    if state.step == 0 and not on_snapshot(0, 0):
+    if state.step == 0 and 0 in snapshots and not on_snapshot(0, 0):
         return False
     per_epoch = config.steps_per_epoch
     for epoch in range(state.step // per_epoch + 1, config.epochs + 1):
@@ -53,7 +53,7 @@ def train(
                 gradient(source.batch(state.step, config.batch_size).x)
                 state.adam.step()
                 state.step += 1
-        if epoch % snapshot_every == 0 or epoch == config.epochs:
+        if epoch in snapshots:
             state.stack.normalise()
             if not on_snapshot(epoch, state.step):
                 return False

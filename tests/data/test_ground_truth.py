@@ -69,10 +69,49 @@ def test_without_correlation_there_is_no_matrix():
     assert "correlation" not in ground_truth(source, source.evaluation_set(100))
 
 
-def test_too_many_features_for_a_matrix(monkeypatch: pytest.MonkeyPatch):
+def test_of_many_features_the_first_pairs_are_kept_and_norms(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "MOST_PAIRS", 4)
+    monkeypatch.setattr(module, "FIRST_PAIRS", 3)
     source = made()
-    assert "firing_correlation" not in ground_truth(source, source.evaluation_set(100))
+    evaluation = source.evaluation_set(4000)
+    truth = ground_truth(source, evaluation)
+    assert "gaussians" not in truth
+    np.testing.assert_allclose(
+        truth["norms"], np.linalg.norm(source.gaussians.numpy(), axis=1), rtol=1e-6
+    )
+    expected = np.corrcoef((evaluation.codes_true[:, :3] > 0).float().numpy().T)
+    np.testing.assert_allclose(truth["firing_correlation"], expected, atol=1e-5)
+
+
+def test_of_some_laws_there_is_more():
+    source = made(
+        n_features=9,
+        correlation="low_rank",
+        correlation_rank=3,
+        hierarchy={"roots": 2, "branching": 2, "depth": 1},
+        magnitudes="half_normal",
+        magnitude_mean=[3, 1],
+        bias_norm=2,
+    )
+    evaluation = source.evaluation_set(4000)
+    truth = ground_truth(source, evaluation)
+    assert truth["loadings"].shape == (9, 3)
+    assert truth["loadings"][2:6].abs().max() == 0  # the children
+    assert truth["loadings"][[0, 1, 6, 7, 8]].abs().min() > 0
+    assert float(truth["bias"].norm()) == pytest.approx(2)
+    np.testing.assert_allclose(truth["magnitude_means"], np.linspace(3, 1, 9), rtol=1e-6)
+    codes = evaluation.codes_true.numpy()
+    measured = [codes[codes[:, i] > 0, i].mean() for i in range(9)]
+    np.testing.assert_allclose(truth["measured_means"], measured, rtol=1e-5)
+    assert np.abs(np.array(measured) / np.linspace(3, 1, 9) - 1).max() < 0.3
+
+
+def test_it_stays_small_for_many_features():
+    settings = {"activation_dim": 2, "n_features": 100_000, "mean_active": 10}
+    source = SyntheticSource(DataConfig.model_validate(settings), seed=2)
+    truth = ground_truth(source, source.evaluation_set(500))
+    assert sum(tensor.nbytes for tensor in truth.values()) < 40e6
+    assert float(truth["frequencies"].sum(dim=1).mean()) == pytest.approx(10, rel=0.01)
 
 
 def test_one_feature():

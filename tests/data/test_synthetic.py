@@ -16,7 +16,8 @@ import torch
 from scipy import stats
 
 from saesweep.config import DataConfig
-from saesweep.data.synthetic import SyntheticSource, correlation_matrix
+from saesweep.data.correlation import correlation_matrix
+from saesweep.data.synthetic import SyntheticSource
 
 SIGMAS = 5
 N, D, DECAY, MEAN = 6, 4, 0.8, 1.5

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from saesweep.config import DataConfig
+from saesweep.config import DataConfig, EvalConfig
 from saesweep.data.synthetic import Batch, SyntheticSource
-from saesweep.dictionaries import baselines as module
-from saesweep.dictionaries.baselines import Baseline, fits
+from saesweep.dictionaries.baselines import fits
+from saesweep.dictionaries.classical import references
+from saesweep.dictionaries.classical.baseline import Baseline
+from saesweep.dictionaries.classical.methods import METHODS
 from saesweep.metrics.baselines import score
 from saesweep.metrics.totals import EvaluationSet
 
@@ -82,11 +84,41 @@ def test_kmeans_finds_separated_clusters():
     torch.testing.assert_close(latents @ (found / found.norm(dim=1, keepdim=True)), means[labels])
 
 
-def test_kmeans_is_left_out_where_samples_are_too_few():
+def test_clusters_are_refused_where_samples_are_too_few():
     source, batch = toy()
     few = Batch(batch.x[:80], batch.codes_true[:80])
-    made = fit("kmeans", few, source.features, sizes=(10, 11))
-    assert [baseline.atoms.shape[1] for baseline in made] == [10]
+    for name in ("kmeans", "kmedoids"):
+        (made,) = fit(name, few, source.features, sizes=(10,))
+        assert made.atoms.shape[1] == 10
+        with pytest.raises(ValueError, match="needs 8 samples a cluster, 88 in all"):
+            fit(name, few, source.features, sizes=(11,))
+
+
+def test_every_method_can_be_asked_for_in_a_config():
+    accepted = EvalConfig(baselines=list(METHODS)).baselines
+    assert accepted == list(METHODS)
+
+
+def test_every_method_has_as_many_atoms_as_it_says():
+    source, batch = toy()
+    few = Batch(batch.x[:200], batch.codes_true[:200])
+    made = list(fits(list(METHODS), few, source.features, (4, 6), seed=0))
+    sizes = {
+        "truth": [5],
+        **{
+            key: [4, 6] if method.sized else [3]
+            for key, method in METHODS.items()
+            if key != "truth"
+        },
+    }
+    assert len(made) == sum(map(len, sizes.values()))
+    for _, make in made:
+        baseline = make()
+        assert baseline.atoms.shape[1:] == (sizes[baseline.name].pop(0), 3)
+        if baseline.encode is not None:
+            latents, x_hat = baseline.encode(few)
+            assert latents.shape == (200, baseline.atoms.shape[1])
+            assert x_hat.shape == (200, 3)
 
 
 def test_random_atoms_are_chance():
@@ -99,12 +131,14 @@ def test_random_atoms_are_chance():
     data = EvaluationSet(batch, source.features)
     for size in (6, 24, 48):
         (random,) = fit("random", batch, source.features, sizes=(size,))
-        assert random.atoms.shape == (module.MOST_DRAWS, size, 3)
-        torch.testing.assert_close(random.atoms.norm(dim=-1), torch.ones(module.MOST_DRAWS, size))
+        assert random.atoms.shape == (references.MOST_DRAWS, size, 3)
+        torch.testing.assert_close(
+            random.atoms.norm(dim=-1), torch.ones(references.MOST_DRAWS, size)
+        )
         row = score(random, batch, data, threshold=0.9)
         expected = (size - 1) / (size + 1)
         # Only the draws count as independent: the features of one draw share its atoms.
-        error = (4 * size / ((size + 1) ** 2 * (size + 2)) / module.MOST_DRAWS) ** 0.5
+        error = (4 * size / ((size + 1) ** 2 * (size + 2)) / references.MOST_DRAWS) ** 0.5
         assert row["mmcs"] == pytest.approx(expected, abs=5 * error)
         assert row["n_learned"] == pytest.approx(5 * (1 - 0.95**size), abs=5 * 0.25**0.5)
         assert np.isnan([row[key] for key in ("recon_loss", "l0", "precision", "fvu")]).all()

@@ -1,4 +1,4 @@
-"""What is tested here are jobs: figures, seconds of each sweep, are drawn elsewhere."""
+"""What is tested here are jobs: figures are drawn elsewhere."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saesweep.sweep.draw_stills", lambda run, report: [])
+def _undrawn(undrawn: None) -> None:
+    pass

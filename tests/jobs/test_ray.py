@@ -62,11 +62,6 @@ def cluster() -> Iterator[Any]:
         yield nodes
 
 
-@pytest.fixture(autouse=True)
-def _no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("saesweep.sweep.draw_stills", lambda *_, **__: [])
-
-
 class Notes(Reporter):
     """Keeps what it is told."""
 

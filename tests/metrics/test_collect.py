@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -33,7 +34,7 @@ def finish(run: Run, cell: Cell, atoms: torch.Tensor, **metrics: float) -> None:
     folder.write_history([{"epoch": 0, "step": 0, "loss": 1.0}])
     sae = SAE(W_enc=atoms.T, b_enc=torch.zeros(len(atoms)), W_dec=atoms, b_dec=torch.zeros(3))
     values = {key: math.nan for key in METRICS} | metrics
-    del values["mmcs_larger"], values["mmcs_next_larger"]
+    del values["mmcs_larger"], values["mmcs_next_larger"], values["stability"]
     folder.finish(sae.tensors(), {"epoch": torch.tensor([0])}, values)
 
 
@@ -115,7 +116,10 @@ def test_tables_on_disk(tmp_path: Path):
     table = read_rows(run.metrics_dir / "metrics.csv")
     assert [row["cell"] for row in table] == [cell.name for cell in run.cells]
     assert [row["mmcs"] for row in table] == [0, 1 / 8, 2 / 8, 3 / 8]
-    assert {path.stem for path in run.metrics_dir.glob("*.csv")} == {"metrics", *METRICS}
+    assert {path.stem for path in run.metrics_dir.glob("*.csv")} == {
+        *("metrics", "tracking", "prediction"),
+        *METRICS,
+    }
     # Rows dictionary size, columns L1.
     matrix = read_rows(run.metrics_dir / "mmcs.csv")
     assert matrix == [
@@ -130,11 +134,31 @@ def test_tables_on_disk(tmp_path: Path):
 
 
 def test_other_axes_make_blocks_of_the_matrix(tmp_path: Path):
-    run = run_of({"seed": [7, 8], "l1": [0.1, 0.2], "dict_size": [2]}, tmp_path)
+    grid = {"train.lr": [0.5, 0.25], "l1": [0.1, 0.2], "dict_size": [2], "seed": [7]}
+    run = run_of(grid, tmp_path)
     for i, cell in enumerate(run.cells):
         finish(run, cell, SMALL, l0=float(i))
     collect(run)
     assert read_rows(run.metrics_dir / "l0.csv") == [
-        {"seed": 7, "dict_size": 2, "0.1": 0, "0.2": 1},
-        {"seed": 8, "dict_size": 2, "0.1": 2, "0.2": 3},
+        {"train.lr": 0.5, "seed": 7, "dict_size": 2, "0.1": 0, "0.2": 1},
+        {"train.lr": 0.25, "seed": 7, "dict_size": 2, "0.1": 2, "0.2": 3},
     ]
+    assert not list(run.metrics_dir.glob("*_std.csv")), "a single seed has no spread"
+
+
+def test_matrices_of_several_seeds_hold_means_and_spreads(tmp_path: Path):
+    run = run_of({"seed": [7, 8, 9], "l1": [0.1, 0.2], "dict_size": [2, 3]}, tmp_path)
+    values = np.random.default_rng(0).random((3, 2, 2))  # as the cells: seeds, penalties, sizes
+    for cell, value in zip(run.cells, values.flat, strict=True):
+        finish(run, cell, SMALL if cell.dict_size == 2 else MIDDLE, l0=value)
+    run.folder(run.cells[0]).path.joinpath("result.json").unlink()
+    run.folder(run.cells[0]).fail("diverged")  # seed 7 of l1=0.1, size 2
+    values[0, 0, 0] = np.nan
+    rows = collect(run)
+    assert len(rows) == len(read_rows(run.metrics_dir / "metrics.csv")) == 12
+    means, spreads = np.nanmean(values, axis=0).T, np.nanstd(values, axis=0, ddof=1).T
+    for name, expected in (("l0", means), ("l0_std", spreads)):
+        table = read_rows(run.metrics_dir / f"{name}.csv")
+        assert list(table[0]) == ["dict_size", "0.1", "0.2"]
+        found = [[row["0.1"], row["0.2"]] for row in table]
+        np.testing.assert_allclose(found, expected)

@@ -16,7 +16,7 @@ from saesweep.metrics import evaluate
 from saesweep.metrics.evaluate import full, snapshot
 from saesweep.metrics.totals import EvaluationSet
 
-ACROSS = {"mmcs_larger", "mmcs_next_larger"}
+ACROSS = {"mmcs_larger", "mmcs_next_larger", "stability"}
 """Metrics that need other cells."""
 
 
@@ -92,11 +92,15 @@ def plainly(
     return {
         "loss": trained,
         "recon_loss": recon_loss,
+        "rescaled_loss": rescaled_loss(latents @ W_dec, x - b_dec),
+        "normalized_loss": (norms_of(x - x_hat) ** 2).mean() / (norms_of(x) ** 2).mean(),
+        "gamma": (x_hat**2).sum(axis=1).mean() / (x * x_hat).sum(axis=1).mean(),
         "mmcs": C.max(axis=1).mean(),
         "dead_neurons": dead,
         "dead_fraction": dead / one.dict_size,
         "l0": (latents > 0).sum(axis=1).mean(),
         "l1": l1,
+        "coefficient_norm": (latents / np.maximum(latents.max(axis=0), 1e-30)).sum(axis=1).mean(),
         "true_l0": (codes > 0).sum(axis=1).mean(),
         "fvu": 1 - sklearn_metrics.r2_score(x, x_hat, multioutput="variance_weighted"),
         "shrinkage": (np.linalg.norm(x_hat, axis=1)[long] / norms[long]).mean(),
@@ -108,6 +112,16 @@ def plainly(
         "accuracy": float((truth == fires).mean()),
         "n_learned": int((C.max(axis=1) > threshold).sum()),
     }
+
+
+def norms_of(rows: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(rows, axis=1)
+
+
+def rescaled_loss(x_hat: np.ndarray, x: np.ndarray) -> float:
+    """The mean squared error with the one factor for ``x_hat`` that makes it least."""
+    _, error, *_ = np.linalg.lstsq(x_hat.reshape(-1, 1), x.ravel(), rcond=None)
+    return float(error[0]) / x.size
 
 
 def best_assignment(similarity: np.ndarray) -> float:

@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from saesweep.data.synthetic import Batch
 from saesweep.metrics.totals import EvaluationSet, Totals
 
-CPU = torch.device("cpu")
-
 
 def evaluation(samples: int, d: int = 3, n: int = 4, seed: int = 0) -> EvaluationSet:
     generator = torch.Generator().manual_seed(seed)
@@ -50,7 +48,7 @@ def test_sums_in_chunks(samples: int, chunk: int, cells: int, size: int, signed:
     latents = np.where(rng.random(latents.shape) < 0.5, 0, latents if signed else np.abs(latents))
     x_hat = rng.standard_normal((cells, samples, 3))
 
-    totals = Totals.zero(cells, size, CPU)
+    totals = Totals.zero(cells, size, data)
     for start in range(0, samples, chunk):
         place = slice(start, start + chunk)
         parts = (torch.from_numpy(a[:, place]).float().clone() for a in (np.abs(latents), x_hat))
@@ -61,17 +59,19 @@ def test_sums_in_chunks(samples: int, chunk: int, cells: int, size: int, signed:
     expected = {
         "squared_error": ((x - x_hat) ** 2).sum(axis=(1, 2)),
         "latent_sum": np.abs(latents).sum(axis=(1, 2)),
+        "x_hat_square": (x_hat**2).sum(axis=(1, 2)),
+        "x_hat_sum": x_hat.sum(axis=1),
         "norm_ratios": (np.linalg.norm(x_hat, axis=2) / norms).sum(axis=1),
         "fires": (latents != 0).sum(axis=1),
     }
     for name, value in expected.items():
-        np.testing.assert_allclose(getattr(totals, name), value, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(getattr(totals, name), value, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 def test_counts_are_exact_in_a_large_set():
     samples = 70_001
     data = evaluation(samples, d=1, n=1)
-    totals = Totals.zero(1, 2, CPU)
+    totals = Totals.zero(1, 2, data)
     for start in range(0, samples, 4096):
         count = min(4096, samples - start)
         latents = torch.stack([torch.ones(1, count), torch.zeros(1, count)], dim=2)
@@ -84,7 +84,7 @@ def test_a_cell_of_nan_does_not_touch_its_neighbour():
     data = evaluation(50)
     latents, x_hat = torch.ones(2, 50, 4), torch.zeros(2, 50, 3)
     latents[0], x_hat[0] = torch.nan, torch.nan
-    totals = Totals.zero(2, 4, CPU)
+    totals = Totals.zero(2, 4, data)
     totals.add(data, 0, latents, x_hat)
     assert totals.squared_error[0].isnan()
     assert totals.squared_error[1].item() == pytest.approx(data.x.double().square().sum().item())

@@ -42,7 +42,8 @@ def trained(
         for place, one in enumerate(group.cells):
             if one.name == poison:
                 group.encoder[place] = math.nan
-    train(TrainingState(stack), SyntheticSource(DATA, 0), config, steps, lambda epoch, step: True)
+    source = SyntheticSource(DATA, 0)
+    train(TrainingState(stack), source, config, {0, steps}, lambda epoch, step: True)
     return {c.name: g.sae(i).tensors() for g in stack.groups for i, c in enumerate(g.cells)}
 
 
@@ -112,8 +113,8 @@ def test_a_learning_rate_that_explodes_hurts_its_own_cell_only():
         assert_same(calm, wild, one.name, 0)
 
 
-def test_in_a_sweep_the_diverged_cell_fails_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("saesweep.sweep.draw_stills", lambda run, report: [])
+@pytest.mark.usefixtures("undrawn")
+def test_in_a_sweep_the_diverged_cell_fails_alone(tmp_path: Path):
     config = SweepConfig.model_validate(
         {
             "name": "wild",

@@ -18,6 +18,7 @@ from saesweep.training.state import TrainingState
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CONFIG = TrainConfig(epochs=12, steps_per_epoch=3, batch_size=64)
+SNAPSHOTS = range(0, 13, 2)
 SOURCE = SyntheticSource(DataConfig(activation_dim=3, n_features=5, mean_active=1), seed=0)
 
 
@@ -43,7 +44,7 @@ def copied(state: TrainingState) -> dict[str, dict[str, Tensor]]:
 
 def stopped_at(step: int, these: list[Cell]) -> TrainingState:
     state = new_state(these)
-    ended = train(state, SOURCE, CONFIG, 2, lambda *_: True, lambda now: now < step)
+    ended = train(state, SOURCE, CONFIG, SNAPSHOTS, lambda *_: True, lambda now: now < step)
     assert (ended, state.step) == (False, step)
     return state
 
@@ -56,7 +57,7 @@ def trained(state: TrainingState) -> tuple[list[tuple[int, int]], dict[str, dict
         moments.append((epoch, step))
         return True
 
-    assert train(state, SOURCE, CONFIG, 2, on_snapshot)
+    assert train(state, SOURCE, CONFIG, SNAPSHOTS, on_snapshot)
     return moments, copied(state)
 
 

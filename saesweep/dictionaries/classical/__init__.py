@@ -1,0 +1,1 @@
+"""Dictionaries that no gradient made, one file a family."""

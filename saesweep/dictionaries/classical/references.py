@@ -1,0 +1,26 @@
+"""The floor and the ceiling: random atoms, and the truth."""
+
+from __future__ import annotations
+
+from torch import Tensor, randn
+
+from saesweep.dictionaries.classical.baseline import Baseline
+from saesweep.seeding import stream
+
+MOST_DRAWS, LEAST_DRAWS, DRAWN_COSINES = 1024, 16, 1 << 22
+"""Random dictionaries of each size; chance is the mean over them. One of 24 atoms in three
+dimensions strays by 0.03, so that 16 would leave 0.008, as much as lies between cells; large ones
+stray less, and get as many as have four million cosines with the features in all."""
+
+
+def truth(features: Tensor) -> Baseline:
+    """The true ``features`` [n_features, d_in] as atoms, the true coefficients as latents."""
+    return Baseline("truth", features[None], lambda b: (b.codes_true, b.codes_true @ features))
+
+
+def random(size: int, features: Tensor, seed: int) -> Baseline:
+    """Many dictionaries of ``size`` random unit atoms: chance. ``features`` [n_features, d_in]."""
+    draws = min(MOST_DRAWS, max(LEAST_DRAWS, DRAWN_COSINES // (size * max(features.shape))))
+    shape = (draws, size, features.shape[1])
+    atoms = randn(shape, generator=stream(seed, "random", size))
+    return Baseline("random", atoms / atoms.norm(dim=-1, keepdim=True), encode=None)

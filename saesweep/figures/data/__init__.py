@@ -1,0 +1,1 @@
+"""The data: vectors, samples, correlation, how often features fire."""

@@ -1,0 +1,1 @@
+"""Metrics over the grid: heatmaps, curves, the trade-off."""

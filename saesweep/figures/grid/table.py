@@ -1,0 +1,149 @@
+"""The metrics of a run over its grid, as matrices, curves and fronts; seeds are taken together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from saesweep.errors import RunError
+from saesweep.figures.grid.curves import Line
+from saesweep.figures.grid.heatmap_page import Grid, References
+from saesweep.figures.grid.heatmaps import Panel
+from saesweep.figures.grid.trade_off import Front
+from saesweep.files import Arrays
+from saesweep.metrics.seeds import Point, points, seed_count
+from saesweep.run_folder import Run
+
+# Baselines that exist once for each dictionary size, and those that exist once.
+PER_SIZE = {"random": "chance", "kmeans": "k-means"}
+SINGLE = {"pca": "PCA", "ica": "ICA", "truth": "truth"}
+
+
+class GridTable:
+    """The metrics of a run: rows dictionary sizes, columns L1 penalties.
+
+    Cells that differ in seed alone are one `Point`; with a single seed every cell is one. What
+    else differs between points of one size and penalty makes a variant: `variants` names them, as
+    `train.lr=0.001`.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._baselines = run.baselines()
+        rows = run.metrics()
+        ratios = {row["dict_size"]: row["dict_ratio"] for row in rows}
+        self.seeds = seed_count(rows)
+        self.losses = sorted({str(row["loss"]) for row in rows})
+        self.grid = Grid(
+            sizes=sorted(ratios),
+            ratios=[ratios[size] for size in sorted(ratios)],
+            l1=sorted({row["l1_penalty"] for row in rows}),
+        )
+        known = [row["true_l0"] for row in rows if np.isfinite(row["true_l0"])]
+        self.true_l0 = float(np.mean(known)) if known else float("nan")
+        self._points: dict[str, list[Point]] = {}
+        for point in points(rows):
+            self._points.setdefault(self._variant(point), []).append(point)
+        self.variants = list(self._points)
+
+    def _variant(self, point: Point) -> str:
+        return ", ".join(
+            f"{axis}={value:g}" if isinstance(value, float) else f"{axis}={value}"
+            for axis, value in point.apart(self._run.cell(point.cells[0])).items()
+        )
+
+    def _of_size(self, variant: str, size: int) -> list[Point]:
+        return [point for point in self._points[variant] if point.rows[0]["dict_size"] == size]
+
+    def panels(self, key: str) -> list[Panel]:
+        """The matrices of a metric, one a variant."""
+        return [self._panel(key, variant) for variant in self.variants]
+
+    def _panel(self, key: str, variant: str) -> Panel:
+        shape = len(self.grid.sizes), len(self.grid.l1)
+        values, spreads, counts = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape)
+        states = np.full(shape, "absent", dtype="<U8")
+        for point in self._points[variant]:
+            row = point.rows[0]
+            place = self.grid.sizes.index(row["dict_size"]), self.grid.l1.index(row["l1_penalty"])
+            values[place], spreads[place] = point.mean(key), point.spread(key)
+            states[place], counts[place] = point.state, len(point.values(key))
+        if self.seeds == 1:
+            return Panel(values, states, variant)
+        return Panel(values, states, variant, spreads, counts)
+
+    def references(self, key: str) -> References:
+        """The baselines of a metric; none where it is the same for all."""
+        known = [row for row in self._baselines if np.isfinite(row.get(key, np.nan))]
+        if len({row[key] for row in known}) < 2:
+            return References()
+        rows = {}
+        for name, words in PER_SIZE.items():
+            sizes = {row["dict_size"]: row[key] for row in known if row["baseline"] == name}
+            if sizes:
+                rows[words] = [sizes.get(size, np.nan) for size in self.grid.sizes]
+        marks = {SINGLE[row["baseline"]]: row[key] for row in known if row["baseline"] in SINGLE}
+        return References(rows, marks)
+
+    def histories(self) -> dict[str, Arrays]:
+        """The histories that are there: cells that wait have none, some that failed have."""
+        found = {}
+        for cell in self._run.cells:
+            with contextlib.suppress(RunError):
+                found[cell.name] = self._run.history(cell.name)
+        return found
+
+    def lines(self, key: str, size: int, histories: dict[str, Arrays]) -> Iterator[Line]:
+        """A metric over the epochs, a line for each point of one dictionary size.
+
+        Over several seeds it is the mean of those that are done, with a band from the lowest to
+        the highest; where none is done, of those that failed, as far as they went.
+        """
+        for index, variant in enumerate(self.variants):
+            for point in self._of_size(variant, size):
+                done = [str(row["cell"]) for row in point.rows if row["state"] == "done"]
+                shown = [histories[cell] for cell in done or point.cells if cell in histories]
+                if not shown:
+                    continue
+                epochs = max((history["epoch"] for history in shown), key=len)
+                y, ends = _fold([history[key] for history in shown])
+                band = ends if self.seeds > 1 else None
+                yield Line(epochs, y, point.rows[0]["l1_penalty"], index, band)
+
+    def fronts(self) -> list[Front]:
+        """L0 and FVU, a front for each dictionary size of each variant."""
+        return [
+            self._front(self._of_size(variant, size), size, index)
+            for index, variant in enumerate(self.variants)
+            for size in self.grid.sizes
+        ]
+
+    def _front(self, along: Sequence[Point], size: int, variant: int) -> Front:
+        l1 = np.array([point.rows[0]["l1_penalty"] for point in along], dtype=float)
+        l0, fvu = (np.array([point.mean(key) for point in along]) for key in ("l0", "fvu"))
+        if self.seeds == 1:
+            return Front(size, l1, l0, fvu, variant)
+        return Front(size, l1, l0, fvu, variant, _ends(along, "l0"), _ends(along, "fvu"))
+
+
+def _ends(along: Sequence[Point], key: str) -> np.ndarray:
+    """The lowest and the highest value of a metric over the seeds of each point; [2, points]."""
+    values = [point.values(key) or [np.nan] for point in along]
+    return np.array([[min(found) for found in values], [max(found) for found in values]])
+
+
+def _fold(curves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean [n] of curves, and the lowest and the highest [2, n]; shorter ones end early.
+
+    A single curve is its own mean. What is not finite in one of several is left out.
+    """
+    if len(curves) == 1:
+        return curves[0], np.stack([curves[0], curves[0]])
+    longest = max(map(len, curves))
+    padded = [np.pad(curve, (0, longest - len(curve)), constant_values=np.nan) for curve in curves]
+    values = np.ma.masked_invalid(np.stack(padded))
+    folded = np.ma.stack([values.mean(axis=0), values.min(axis=0), values.max(axis=0)])
+    filled = np.ma.filled(folded, np.nan)
+    return filled[0], filled[1:]

@@ -1,0 +1,1 @@
+"""Which features are found, and whether one could know."""

@@ -1,0 +1,234 @@
+"""How well each feature is found against how often it fires: a small scatter for each cell."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from saesweep.errors import RunError
+from saesweep.figures.grid.heatmap_page import Grid
+from saesweep.figures.recovery.probability_page import draw_page
+from saesweep.figures.recovery.probability_scale import Scale
+from saesweep.figures.style import number
+from saesweep.files import Row
+from saesweep.grid import Cell
+from saesweep.run_folder import Run
+
+MOST_FIGURES = 8
+"""Combinations of the values of further axes that have a figure each."""
+SHARE = 8
+"""The running mean is over one in so many of the points."""
+FLOOR = 1e-6
+"""Features that fire less often than this share of the most probable stand at the left edge."""
+
+Floats = np.ndarray
+
+
+@dataclass(frozen=True)
+class Found:
+    """What became of one cell, or of those that differ in their seed only.
+
+    ``cosines`` [cells, n_features]: each feature's largest cosine with an atom; no rows where no
+    cell is done, and then ``state`` says why.
+    """
+
+    cosines: Floats
+    state: str = "done"
+
+
+def draw_probability(run: Run) -> Iterator[tuple[str, Figure]]:
+    """``mmcs_by_probability``: one figure, or one for each combination of further axes.
+
+    Cells that differ in their seed only share a panel.
+    """
+    probabilities = run.ground_truth()["probabilities"]
+    rows = run.metrics()
+    variants = _variants(run.cells)
+    grid = _grid(rows)
+    for words, cells in list(variants.items())[:MOST_FIGURES]:
+        states = {row["cell"]: row["state"] for row in rows}
+        stem = f"mmcs_by_probability_{words.replace(', ', '_')}" if words else "mmcs_by_probability"
+        yield (
+            stem,
+            probability_figure(
+                probabilities,
+                {place: _found(run, same, states) for place, same in cells.items()},
+                grid,
+                run.config.eval.learned_threshold,
+                title=words,
+                caption=_left_out(len(variants)),
+            ),
+        )
+
+
+def probability_figure(
+    probabilities: Floats,
+    found: Mapping[tuple[int, float], Found],
+    grid: Grid,
+    threshold: float,
+    *,
+    title: str = "",
+    caption: Sequence[str] = (),
+) -> Figure:
+    """A scatter for each cell of ``grid``, with shared axes.
+
+    ``probabilities`` [n_features]; ``found`` by dictionary size and L1 penalty; ``threshold`` is
+    the cosine above which a feature counts as learned.
+    """
+    ratio = _ratio(probabilities)
+    equal = ratio < 1 + 1e-6
+    x = np.arange(len(probabilities), dtype=float) if equal else _floored(probabilities)
+    curves = {place: (x, one.cosines) for place, one in found.items()}
+    scales = Scale.of(x, log=not equal), _cosine_scale(found.values())
+    return draw_page(
+        grid,
+        {place: running_points(x, cosines) for place, (x, cosines) in curves.items()},
+        {place: running_mean(*curve, scales[0].log) for place, curve in curves.items()},
+        {place: one.state for place, one in found.items() if not one.cosines.size},
+        scales,
+        threshold,
+        title="Recovery of each feature by how often it fires" + (f": {title}" if title else ""),
+        note=_note(probabilities, ratio),
+        x_name="feature" if equal else "probability",
+        caption=[*_caption(found, equal, threshold, len(probabilities)), *caption],
+    )
+
+
+def _cosine_scale(found: Iterable[Found]) -> Scale:
+    """From a quarter below all cosines, at most 0.5, to 1."""
+    known = [float(np.nanmin(one.cosines)) for one in found if np.isfinite(one.cosines).any()]
+    return Scale(float(np.floor(min([0.5, *known]) * 4) / 4), 1.0)
+
+
+def running_points(x: Floats, cosines: Floats) -> Floats:
+    """The points (x, cosine) of one panel, [points, 2]; ``cosines`` [cells, n_features]."""
+    points = np.column_stack([np.tile(x, len(cosines)), cosines.reshape(-1)])
+    kept: Floats = points[np.isfinite(points).all(axis=1)]
+    return kept
+
+
+def running_mean(x: Floats, cosines: Floats, log: bool) -> Floats:
+    """The running mean of ``cosines`` [cells, n_features] along ``x`` [n_features], [k, 2].
+
+    Each point is the mean of `window` neighbours in x, of their cosines and of x (of its logarithm
+    where ``log``); only whole windows count. Where x says nothing (not ``log``) it is the mean of
+    all, from end to end.
+
+    >>> running_mean(np.array([1.0, 1.0, 1.0]), np.array([[0.0, 0.5, 1.0]]), log=True)
+    array([[1. , 0.5]])
+    """
+    points = running_points(x, cosines)
+    if not len(points):
+        return points
+    if not log:
+        return np.array([[end, points[:, 1].mean()] for end in (x.min(), x.max())])
+    points = points[np.argsort(points[:, 0], kind="stable")]
+    points[:, 0] = np.log(points[:, 0])
+    wide = min(window(len(points)), len(points))
+    sums = np.cumsum(np.vstack([np.zeros(2), points]), axis=0)
+    means = (sums[wide:] - sums[:-wide]) / wide
+    return np.column_stack([np.exp(means[:, 0]), means[:, 1]])
+
+
+def window(points: int) -> int:
+    """How many neighbours the running mean of so many points is over: an odd number from 3 on.
+
+    >>> window(6), window(64), window(512)
+    (3, 9, 65)
+    """
+    return max(3, points // SHARE // 2 * 2 + 1)
+
+
+# From the run
+
+
+def _variants(cells: Sequence[Cell]) -> dict[str, dict[tuple[int, float], list[Cell]]]:
+    """Cells by the values of further axes, then by size and penalty; seeds stand together."""
+    variants: dict[str, dict[tuple[int, float], list[Cell]]] = {}
+    for cell in cells:
+        words = ", ".join(
+            f"{axis}={value:g}" if isinstance(value, float) else f"{axis}={value}"
+            for axis, value in cell.extra.items()
+            if axis != "seed"
+        )
+        variants.setdefault(words, {}).setdefault((cell.dict_size, cell.l1), []).append(cell)
+    return variants
+
+
+def _grid(rows: Sequence[Row]) -> Grid:
+    ratios = {row["dict_size"]: row["dict_ratio"] for row in rows}
+    sizes = sorted(ratios)
+    l1 = sorted({row["l1_penalty"] for row in rows})
+    return Grid(sizes=sizes, ratios=[ratios[size] for size in sizes], l1=l1)
+
+
+def _found(run: Run, cells: Sequence[Cell], states: Mapping[str, str]) -> Found:
+    """The last snapshot of each cell that is done."""
+    cosines = []
+    why = [states[cell.name] for cell in cells if states[cell.name] != "done"]
+    for cell in cells:
+        if states[cell.name] == "done":
+            try:
+                cosines.append(run.snapshots(cell)["best_cosine"][-1])
+            except (RunError, LookupError):
+                why.append("damaged")
+    return Found(np.array(cosines), "done") if cosines else Found(np.empty((0, 0)), why[0])
+
+
+# What is said
+
+
+def _ratio(probabilities: Floats) -> float:
+    """How many times more often the most probable feature fires than the least."""
+    floored = _floored(probabilities)
+    return float(floored.max() / floored.min())
+
+
+def _floored(probabilities: Floats) -> Floats:
+    return np.asarray(np.maximum(probabilities, FLOOR * probabilities.max()), dtype=float)
+
+
+def _note(probabilities: Floats, ratio: float) -> str:
+    low, high = number(float(probabilities.min())), number(float(probabilities.max()))
+    if ratio < 1 + 1e-6:
+        return f"all features are equally likely (p = {high}): from left to right by their number"
+    close = f", so nearly equal: they differ by {100 * (ratio - 1):.0f} %" if ratio < 1.5 else ""
+    return f"probabilities from {low} to {high}{close}"
+
+
+def _caption(
+    found: Mapping[tuple[int, float], Found], equal: bool, threshold: float, n: int
+) -> list[str]:
+    cells = max((len(one.cosines) for one in found.values()), default=1)
+    wide = window(n * max(1, cells))
+    line = (
+        "the mean over all features"
+        if equal
+        else f"the running mean of {wide} neighbours in probability (means of log p and of the "
+        "cosine, whole windows only)"
+    )
+    dots = (
+        "Dots: the true features; height: the largest signed cosine of the feature with an atom at "
+        "the end of training, whose mean over features is mmcs"
+    )
+    parts = [
+        f"{dots}. Line: {line}. Dashed: {number(threshold)}, above which a feature counts as "
+        "learned. Probability: that of the data's law, before empty samples are filled."
+    ]
+    if cells > 1:
+        parts.append(f"Cells that differ in their seed only, up to {cells}, are pooled in a panel.")
+    states = Counter(one.state for one in found.values() if not one.cosines.size)
+    if states:
+        words = ", ".join(f"{count} {state}" for state, count in states.items())
+        parts.append(f"Grey panels are empty: {words}.")
+    return parts
+
+
+def _left_out(variants: int) -> list[str]:
+    if variants <= MOST_FIGURES:
+        return []
+    return [f"The first {MOST_FIGURES} of {variants} combinations of further axes are drawn."]

@@ -1,0 +1,1 @@
+"""Features over training, a panel a cell."""

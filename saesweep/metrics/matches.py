@@ -1,0 +1,57 @@
+"""Latents beside the features that they match: what a second look at the evaluation set adds."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from saesweep.metrics import recovery
+from saesweep.metrics.totals import EvaluationSet
+
+
+class Matches:
+    """Sums over the evaluation set, and the metrics of dictionaries with a leading cell axis.
+
+    ``C`` [cells, n_features, dict_size] are the cosines of features with atoms: they say which
+    feature each latent matches.
+    """
+
+    def __init__(self, C: Tensor) -> None:
+        self.C = C
+        self.features = recovery.best_features(C)
+        """[cells, dict_size] the feature that each latent matches"""
+        shape, device = self.features.shape, C.device
+        self.hits = torch.zeros(shape, dtype=torch.int64, device=device)
+        """[cells, dict_size] in how many samples latent and feature fire"""
+        self.sums = torch.zeros(shape, dtype=torch.float64, device=device)
+        """[cells, dict_size] the latent, summed over samples"""
+        self.largest = torch.zeros(shape, device=device)
+        """[cells, dict_size] its largest value"""
+
+    def add(self, data: EvaluationSet, start: int, latents: Tensor) -> None:
+        """Count the samples from ``start`` on.
+
+        ``latents`` [cells, samples, dict_size], none negative.
+        """
+        truth = data.codes[start : start + latents.shape[1]]
+        for place, features in enumerate(self.features):
+            self.hits[place] += ((latents[place] != 0) & truth.fires(features)).sum(dim=0)
+        self.sums += latents.sum(dim=1)
+        torch.maximum(self.largest, latents.amax(dim=1), out=self.largest)
+
+    def rows(self, data: EvaluationSet, fires: Tensor) -> list[dict[str, float]]:
+        """Each cell's metrics; ``fires`` [cells, dict_size] says how often each latent does."""
+        # A latent that never fires has 0 of 0, and adds nothing.
+        relative = self.sums / torch.where(self.largest > 0, self.largest, 1)
+        coefficients = (relative.sum(dim=1) / len(data)).tolist()
+        truths = data.feature_counts[self.features]
+        return [
+            {
+                "true_l0": data.true_l0,
+                "coefficient_norm": coefficients[place],
+                "mcc": recovery.mcc(C),
+                "uniqueness": recovery.uniqueness(C),
+                **recovery.detection(self.hits[place], fires[place], truths[place], len(data)),
+            }
+            for place, C in enumerate(self.C)
+        ]

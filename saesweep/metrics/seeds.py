@@ -1,0 +1,89 @@
+"""Cells that differ in seed alone, taken together as one point of the grid."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from saesweep.config import Scalar
+from saesweep.files import Row
+from saesweep.grid import Cell
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the grid: the cells that differ in ``seed`` alone, or the one cell it has."""
+
+    name: str
+    """The axes that they share, as in the name of a cell."""
+    rows: tuple[Row, ...]
+    """Their rows of `Run.metrics`, in grid order."""
+
+    @property
+    def cells(self) -> list[str]:
+        """The names of its cells."""
+        return [str(row["cell"]) for row in self.rows]
+
+    def apart(self, cell: Cell) -> dict[str, Scalar]:
+        """The values of one of its cells on axes other than L1, size, and a seed taken together."""
+        together = self.name != cell.name
+        return {axis: x for axis, x in cell.extra.items() if not (together and axis == "seed")}
+
+    @property
+    def state(self) -> str:
+        """``done`` if one of them is; otherwise what most keeps them from it: some may wait."""
+        states = [str(row["state"]) for row in self.rows]
+        return next((state for state in ("done", "waiting") if state in states), states[0])
+
+    def values(self, key: str) -> list[float]:
+        """A metric of those cells that are done and have it."""
+        known = [float(row[key]) for row in self.rows if row["state"] == "done"]
+        return [value for value in known if not math.isnan(value)]
+
+    def mean(self, key: str) -> float:
+        """Mean of a metric over the seeds that have it; NaN if none has."""
+        values = self.values(key)
+        return fmean(values) if values else math.nan
+
+    def spread(self, key: str) -> float:
+        """Sample standard deviation (n − 1) of the same; NaN where fewer than two have it."""
+        values = self.values(key)
+        enough = len(values) > 1 and all(map(math.isfinite, values))
+        return stdev(values) if enough else math.nan
+
+
+def seed_count(rows: Sequence[Row]) -> int:
+    """How many seeds a grid has, from its rows of `Run.metrics`; 1 if seed is no axis of it."""
+    return max(1, len({row["seed"] for row in rows if "seed" in row}))
+
+
+def points(rows: Sequence[Row]) -> list[Point]:
+    """The points of a grid from its rows of `Run.metrics`, in their order.
+
+    With a single seed each cell is a point, and keeps its name.
+
+    >>> rows = [
+    ...     {"cell": "l1=1_seed=0", "seed": 0, "state": "done", "l0": 2.0},
+    ...     {"cell": "l1=1_seed=1", "seed": 1, "state": "done", "l0": 4.0},
+    ... ]
+    >>> [(point.name, point.mean("l0")) for point in points(rows)]
+    [('l1=1', 3.0)]
+    """
+    if seed_count(rows) == 1:
+        return [Point(str(row["cell"]), (row,)) for row in rows]
+    alike: dict[str, list[Row]] = {}
+    for row in rows:
+        alike.setdefault(without_seed(row), []).append(row)
+    return [Point(name, tuple(family)) for name, family in alike.items()]
+
+
+def without_seed(row: Row) -> str:
+    """The name of a cell without its seed.
+
+    >>> without_seed({"cell": "l1=0.1_seed=3_dict=24", "seed": 3})
+    'l1=0.1_dict=24'
+    """
+    return re.sub(rf"(^|_)seed={row['seed']}(?=_|$)", "", str(row["cell"])).lstrip("_")
