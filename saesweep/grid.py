@@ -103,6 +103,7 @@ def _stacks(
 
     Where it does not fit there, it fits nowhere, and starts one of its own.
     """
+    room = STACK_BYTES - evaluation_bytes(config)
     most = len(group) if stack == "auto" else stack
     least = slots if stack == "auto" else math.ceil(len(group) / stack)
     stacks: list[list[Cell]] = [[] for _ in range(min(least, len(group)))]
@@ -110,7 +111,7 @@ def _stacks(
     for cell in sorted(group, key=lambda cell: -_fixed_bytes(config, cell)):
         fixed, latents, place = taken[0]
         fixed, latents = fixed + _fixed_bytes(config, cell), latents + cell.dict_size
-        too_much = stack == "auto" and fixed + _buffer_bytes(cell, latents) > STACK_BYTES
+        too_much = stack == "auto" and fixed + _buffer_bytes(cell, latents) > room
         if too_much and stacks[place]:
             fixed, latents, place = _fixed_bytes(config, cell), cell.dict_size, len(stacks)
             stacks.append([])

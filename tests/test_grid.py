@@ -169,7 +169,7 @@ def test_a_plan_has_every_cell_once_and_stacks_only_what_fits(
         order = [cells.index(cell) for cell in job.cells]
         assert order == sorted(order)
         if stack == "auto":
-            assert len(job.cells) == 1 or memory(config, job.cells) <= grid.STACK_BYTES
+            assert len(job.cells) == 1 or job.bytes <= grid.STACK_BYTES
         else:
             assert len(job.cells) <= stack
 

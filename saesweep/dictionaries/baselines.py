@@ -19,12 +19,17 @@ Fit = tuple[str, Callable[[], Baseline]]
 
 
 def fits(
-    names: Sequence[str], batch: Batch, features: Tensor, dict_sizes: Sequence[int], seed: int
+    names: Sequence[str],
+    batch: Batch,
+    features: Tensor,
+    dict_sizes: Sequence[int],
+    seed: int,
+    bias: Tensor | float = 0.0,
 ) -> Iterator[Fit]:
     """Each of the baselines ``names``, of `classical.methods.METHODS`.
 
-    They are fitted on ``batch``, data with ``features`` [n_features, d_in]; those that are sized,
-    once for each of ``dict_sizes``. A function raises ``ValueError`` where its baseline cannot be
+    They are fitted on ``batch``, data with ``features`` [n_features, d_in] to which ``bias`` [d_in]
+    is added; those that are sized, once for each of ``dict_sizes``. A function raises ``ValueError`` where its baseline cannot be
     fitted, or would take absurdly long.
     """
     x = batch.x.double()
@@ -34,7 +39,7 @@ def fits(
         "pca": partial(components.pca, x, rank, seed),
         "ica": lambda: components.mixing(ica()),
         "ica_components": lambda: components.unmixing(ica()),
-        "truth": partial(references.truth, features),
+        "truth": partial(references.truth, features, bias),
     }
     sized: dict[str, Callable[[int], Baseline]] = {
         "kmeans": lambda size: clusters.kmeans(x, size, seed),

@@ -94,7 +94,8 @@ def study(
     done = 0
     for part in parts:
         batch, seed = _samples(source, part), _start(config.seed, part.seed)
-        made = fits(part.methods, batch, data.features, part.dict_sizes, seed)
+        sizes, bias = part.dict_sizes, source.bias
+        made = fits(part.methods, batch, data.features, sizes, seed, bias)
         for label, fit in made:
             where = f"{label} on {part.samples:,} samples" if part.samples else label
             began = time.monotonic()
@@ -157,7 +158,7 @@ def _samples(source: SyntheticSource, part: _Part) -> Batch:
     size = max(part.samples, 1)
     # Whole blocks are drawn, as the beginning of one depends on its size.
     batch = source.sample_set(name, math.ceil(size / EVAL_BLOCK) * EVAL_BLOCK)
-    return Batch(batch.x[:size], batch.codes_true[:size])
+    return batch[:size]
 
 
 def _start(seed: int, number: int) -> int:

@@ -21,8 +21,8 @@ from saesweep.reporting import Reporter
 from saesweep.run_folder import Run
 from saesweep.signals import Wishes
 
-CHUNK = 4096
-"""Samples at a time."""
+CHUNK, CHUNK_LATENTS = 4096, 1 << 26
+"""Samples at a time, and latents of them: 256 MiB."""
 CANNOT_FIT = (ArithmeticError, RuntimeError, ValueError)
 """What is raised by methods on data that they cannot take."""
 
@@ -44,7 +44,8 @@ def write_baselines(run: Run, source: SyntheticSource, reporter: Reporter, wishe
     data = EvaluationSet(batch, source.features)
     sizes = sorted({cell.dict_size for cell in run.cells})
     rows: list[Row] = []
-    for label, fit in fits(config.eval.baselines, samples, data.features, sizes, config.seed):
+    names, seed = config.eval.baselines, config.seed
+    for label, fit in fits(names, samples, data.features, sizes, seed, source.bias):
         wishes.check()
         try:
             rows.append(fitted_row(fit, batch, data, config.eval.learned_threshold))
@@ -99,8 +100,9 @@ def _with_latents(
     assert baseline.encode is not None
     totals = Totals.zero(1, C.shape[1], data)
     matches = Matches(C[None])
-    for start in range(0, len(data), CHUNK):
-        latents, x_hat = baseline.encode(batch[start : start + CHUNK])
+    chunk = max(64, min(CHUNK, CHUNK_LATENTS // C.shape[1]))
+    for start in range(0, len(data), chunk):
+        latents, x_hat = baseline.encode(batch[start : start + chunk])
         sizes = latents[None].abs()
         matches.add(data, start, sizes)
         totals.add(data, start, sizes, x_hat[None].clone())

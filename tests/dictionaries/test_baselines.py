@@ -180,3 +180,17 @@ def test_fits_do_not_touch_the_global_generators():
         fit(name, batch, source.features, sizes=(4,))
     assert np.array_equal(np.random.get_state()[1], numpy_state)
     assert torch.equal(torch.get_rng_state(), torch_state)
+
+
+def test_the_truth_loses_nothing_and_has_the_right_coefficient_norm():
+    config = DataConfig(
+        activation_dim=6, n_features=9, mean_active=3.0, empty_samples="keep", bias_norm=2.0
+    )
+    source = SyntheticSource(config, seed=0)
+    batch = source.evaluation_set(8192)
+    ((_, make),) = fits(["truth"], batch, source.features, (), seed=0, bias=source.bias)
+    row = score(make(), batch, EvaluationSet(batch, source.features), threshold=0.9)
+    assert row["fvu"] == pytest.approx(0, abs=1e-10)
+    assert row["f1"] == 1
+    # Coefficients are uniform on [0, 1), so that those of 3 active features sum to 3/2 on average.
+    assert row["coefficient_norm"] == pytest.approx(1.5, rel=0.02)

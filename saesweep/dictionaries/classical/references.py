@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, randn
 
+from saesweep.data.synthetic import Batch
 from saesweep.dictionaries.classical.baseline import Baseline
 from saesweep.seeding import stream
 
@@ -13,9 +14,16 @@ dimensions strays by 0.03, so that 16 would leave 0.008, as much as lies between
 stray less, and get as many as have four million cosines with the features in all."""
 
 
-def truth(features: Tensor) -> Baseline:
-    """The true ``features`` [n_features, d_in] as atoms, the true coefficients as latents."""
-    return Baseline("truth", features[None], lambda b: (b.codes_true, b.codes_true @ features))
+def truth(features: Tensor, bias: Tensor | float = 0.0) -> Baseline:
+    """The true ``features`` [n_features, d_in] as atoms, the true coefficients as latents.
+
+    ``bias`` [d_in] is what the data adds to every activation.
+    """
+
+    def encode(batch: Batch) -> tuple[Tensor, Tensor]:
+        return batch.codes_true, batch.sparse_codes.times(features) + bias
+
+    return Baseline("truth", features[None], encode)
 
 
 def random(size: int, features: Tensor, seed: int) -> Baseline:
