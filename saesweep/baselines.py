@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from saesweep.data.synthetic import SyntheticSource
 from saesweep.dictionaries.classical.methods import METHODS
 from saesweep.errors import UsageError
 from saesweep.figures.baselines import draw_baselines
-from saesweep.files import write_rows
+from saesweep.files import Row, write_rows
 from saesweep.jobs.slurm_queue import refuse_if_queued
 from saesweep.metrics.baseline_study import (
     COLUMNS,
@@ -30,6 +31,10 @@ from saesweep.run_folder import Run
 
 TABLE = "baseline_study.csv"
 """What the table of all fits is called, in a run's ``metrics/`` or in a folder of its own."""
+
+
+PART = "baseline_study.part.csv"
+"""What a study that was cut off leaves, beside the table of an earlier one: the fits it had."""
 
 
 @dataclass(frozen=True)
@@ -102,20 +107,23 @@ def study_of(
     """
     config, run, folder = subject.config, subject.run, subject.folder
     source = SyntheticSource(config.data, config.seed)
-    if run is None:
-        found = study(config, plan, source, reporter, progress)
-        return _written(found, config, folder, folder / TABLE, folder)
-    refuse_if_queued(run)  # before the lock, which puts such jobs out of date
-    with run.lock():
-        keep_ground_truth(run, source)
-        found = study(config, plan, source, reporter, progress)
-        written = _written(found, config, folder, run.metrics_dir / TABLE, run.figures_dir)
-        run.record("baseline_study", fits=len(found.rows), left_out=found.left_out)
-    return written
+    table, figures = folder / TABLE, folder
+    if run is not None:
+        table, figures = run.metrics_dir / TABLE, run.figures_dir
+        refuse_if_queued(run)  # before the lock, which puts such jobs out of date
 
+    part = table.with_name(PART)
 
-def _written(
-    found: Study, config: SweepConfig, folder: Path, table: Path, figures: Path
-) -> Written:
-    write_rows(table, found.rows, COLUMNS)
-    return Written(found, folder, [table, *draw_baselines(table, config, figures)])
+    def keep(rows: Sequence[Row]) -> None:
+        write_rows(part, rows, COLUMNS)
+
+    with run.lock() if run is not None else nullcontext():
+        if run is not None:
+            keep_ground_truth(run, source)
+        keep([])  # if that cannot be written, it is better known before
+        found = study(config, plan, source, reporter, progress, keep)
+        part.replace(table)
+        files = [table, *draw_baselines(table, config, figures)]
+        if run is not None:
+            run.record("baseline_study", fits=len(found.rows), left_out=found.left_out)
+    return Written(found, folder, files)

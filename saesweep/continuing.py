@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+from pydantic import ValidationError
 
 from saesweep import provenance
 from saesweep.config import SweepConfig
@@ -76,9 +77,17 @@ def _changes(began: object, config: SweepConfig) -> list[str]:
         # The order of the axes is in the names of the cells.
         {"the order of axes": [*one["grid"]]}
         | flat({key: value for key, value in one.items() if key not in FREE})
-        for one in (began, config.model_dump())
+        for one in (_with_later_keys(began), config.model_dump())
     )
     return _differences(before, now)
+
+
+def _with_later_keys(began: Row) -> Row:
+    """The config that a run began with, with keys that came later as they were then: by default."""
+    try:
+        return SweepConfig.model_validate(began).model_dump()
+    except ValidationError:
+        return began
 
 
 def _differences(before: Row, now: Row) -> list[str]:
@@ -107,7 +116,7 @@ def keep_ground_truth(run: Run, source: SyntheticSource) -> None:
         before = run.ground_truth()
     except RunError:
         before = {}
-    for name in ("features", "probabilities") if before else ():
+    for name in ("features", "probabilities", "sample_x") if before else ():
         # Other processors round differently, so not bit for bit.
         if name not in before or not _close(before[name], truth[name].numpy()):
             raise UsageError(

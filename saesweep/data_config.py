@@ -164,7 +164,7 @@ class DataConfig(Section):
             least, most = self.probability_range
             last = self._weight(n - 1)
             scale = (most - least) / (1 - last) if last < 1 else 0.0
-            return (most - scale * (1 - self._weight(i)) for i in range(n))
+            return (min(most, least + scale * (self._weight(i) - last)) for i in range(n))
         largest = self._largest()
         return (min(1.0, largest * self._weight(i)) for i in range(n))
 

@@ -10,7 +10,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +124,7 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def write_rows(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
+def write_rows(path: Path, rows: Iterable[Row], columns: Sequence[str]) -> None:
     """Write ``rows`` as CSV with a header of ``columns``; what a row lacks is ``nan``."""
 
     def write(temporary: Path) -> None:

@@ -92,18 +92,21 @@ def plan(
     return [
         Job(tuple(one), shared + memory(config, one))
         for group in groups.values()
-        for one in _stacks(config, group, stack, slots)
+        for one in _stacks(config, group, stack, slots, STACK_BYTES - shared)
     ]
 
 
 def _stacks(
-    config: SweepConfig, group: Sequence[Cell], stack: Literal["auto"] | int, slots: int
+    config: SweepConfig,
+    group: Sequence[Cell],
+    stack: Literal["auto"] | int,
+    slots: int,
+    room: int,
 ) -> list[list[Cell]]:
     """Largest first, each cell goes to the stack that takes least, so that all take as long.
 
-    Where it does not fit there, it fits nowhere, and starts one of its own.
+    Where it does not fit into ``room`` bytes there, it fits nowhere, and starts one of its own.
     """
-    room = STACK_BYTES - evaluation_bytes(config)
     most = len(group) if stack == "auto" else stack
     least = slots if stack == "auto" else math.ceil(len(group) / stack)
     stacks: list[list[Cell]] = [[] for _ in range(min(least, len(group)))]

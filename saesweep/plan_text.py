@@ -46,7 +46,7 @@ def plan_text(config: SweepConfig) -> str:
         )
         lines.append(
             f"  {_snapshots(config, job)} snapshots, whose evaluation takes about "
-            f"{100 * _evaluation_share(config, job):.2g} % of what training takes"
+            f"{_percent(_evaluation_share(config, job))} of what training takes"
         )
     if len(jobs) > 20:
         lines.append(f"… and {len(jobs) - 20} more jobs")
@@ -70,6 +70,16 @@ def _evaluation_share(config: SweepConfig, job: Job) -> float:
     """
     each = 2 * config.eval.n_samples + config.data.n_features
     return _snapshots(config, job) * each / (5 * _steps(job) * job.cells[0].train.batch_size)
+
+
+def _percent(share: float) -> str:
+    """A share in words.
+
+    >>> _percent(0.048), _percent(0.65), _percent(220.4)
+    ('4.8 %', '65 %', '22,040 %')
+    """
+    percent = 100 * share
+    return f"{percent:.2g} %" if percent < 100 else f"{percent:,.0f} %"
 
 
 def _steps(job: Job) -> int:

@@ -8,7 +8,9 @@ from typing import Any, Literal, TypeAlias
 from pydantic_core import PydanticCustomError
 
 Schedule: TypeAlias = int | dict[Literal["log"], int] | list[int]
-"""``10``: every 10 epochs. ``{"log": 50}``: 50 times. ``[1, 10, 100]``: after these epochs."""
+"""``10``: every 10 epochs. ``{"log": 50}``: up to 50 times. ``[1, 10]``: after these epochs."""
+MOST = 10_000
+"""Snapshots that a logarithmic schedule may ask for."""
 
 
 def check_schedule(given: Any) -> Any:
@@ -16,7 +18,7 @@ def check_schedule(given: Any) -> Any:
     match given:
         case int() | float() if _is_count(given):
             return int(given)
-        case {"log": count, **others} if not others and _is_count(count) and count > 1:
+        case {"log": count, **others} if not others and _is_count(count) and 1 < count <= MOST:
             return {"log": int(count)}
         case [_, *_] if all(map(_is_count, given)) and len(set(given)) == len(given):
             return sorted(map(int, given))

@@ -267,6 +267,18 @@ def test_a_run_whose_config_was_edited_is_refused(finished: Run, tmp_path: Path)
     assert tree(path) == before
 
 
+def test_a_run_from_before_a_key_was_there_goes_on(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run1"
+    shutil.copytree(finished.path, path)
+    file = path / "provenance.json"
+    facts = json.loads(file.read_text())
+    for key in ("probability_law", "magnitudes", "hierarchy", "bias_norm", "directions"):
+        del facts["config"]["data"][key]
+    file.write_text(json.dumps(facts))
+    shutil.rmtree(path / "cells" / CELLS[0])
+    assert run_sweep(Run(path)).done
+
+
 def test_what_no_number_depends_on_may_be_edited(finished: Run, tmp_path: Path) -> None:
     path = tmp_path / "run1"
     shutil.copytree(finished.path, path)

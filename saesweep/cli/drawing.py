@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from saesweep import terminal
 from saesweep.cli.options import ConfigPath, Json, Overrides, Quiet, RunPath
+
+if TYPE_CHECKING:
+    from saesweep.baselines import Written
 
 
 def plot(path: RunPath, quiet: Quiet = False, as_json: Json = False) -> None:
@@ -110,10 +113,11 @@ def baselines(
 
     Methods: pca, ica, ica_components, kmeans, kmedoids, nmf, dictionary_learning, random, truth.
     """
-    from saesweep.baselines import plan_of, study_of, subject_at
     from saesweep.tables import FORMATS
 
     terminal.one_of("--format", form, FORMATS)
+    from saesweep.baselines import plan_of, study_of, subject_at
+
     subject = subject_at(path, overrides or [], out)
     plan = plan_of(subject.config, methods or [], samples or [], seeds, dict_sizes or [])
     with (
@@ -121,6 +125,10 @@ def baselines(
         terminal.display(quiet or as_json or progress is not None) as reporter,
     ):
         written = study_of(subject, plan, reporter, progress)
+    _print_study(written, form, quiet, as_json)
+
+
+def _print_study(written: Written, form: str, quiet: bool, as_json: bool) -> None:
     from saesweep.baselines_text import rendered
     from saesweep.metrics.baseline_study import summary
 

@@ -29,8 +29,8 @@ def fits(
     """Each of the baselines ``names``, of `classical.methods.METHODS`.
 
     They are fitted on ``batch``, data with ``features`` [n_features, d_in] to which ``bias`` [d_in]
-    is added; those that are sized, once for each of ``dict_sizes``. A function raises ``ValueError`` where its baseline cannot be
-    fitted, or would take absurdly long.
+    is added; those that are sized, once for each of ``dict_sizes``. A function raises `ValueError`
+    where its baseline cannot be fitted, or would take absurdly long.
     """
     x = batch.x.double()
     rank = min(features.shape)

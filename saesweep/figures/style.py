@@ -164,7 +164,7 @@ def level(value: float) -> str:
     """A reference value in few digits, with both decimals where it is about one, as `0.70`."""
     if isnan(value):
         return "–"
-    return f"{value:.2f}" if 0.1 <= abs(value) < 10 else number(value, 2)
+    return f"{value:.2f}" if 0.1 <= abs(value) < 10 else number(value, 3 if abs(value) > 1 else 2)
 
 
 def wants_log(values: np.ndarray) -> bool:

@@ -77,9 +77,10 @@ def study(
     source: SyntheticSource,
     reporter: Reporter | None = None,
     progress: Progress = None,
+    keep: Callable[[list[Row]], object] = list,
 ) -> Study:
     """Fit the methods of ``plan`` to the data of ``config``, and score each on the evaluation set,
-    or its first `EVALUATED` samples.
+    or its first `EVALUATED` samples. ``keep`` is given all rows so far, again and again.
 
     No number depends on what else is fitted. With the first seed and 16,384 samples the atoms are
     those of a sweep's ``metrics/baselines.csv``.
@@ -107,10 +108,12 @@ def study(
                 rows.append(row | {"samples": part.samples, "seed": part.seed})
                 seconds = time.monotonic() - began
                 reporter.note(f"{where}, seed {part.seed}: mcc {row['mcc']:.3f} ({seconds:.1f} s)")
+        rows.sort(key=_place)
+        keep(rows)
         done += _cost(part)
         if progress is not None:
             progress(done, total)
-    return Study(sorted(rows, key=_place), list(left_out))
+    return Study(rows, list(left_out))
 
 
 def summary(rows: Sequence[Row]) -> list[Row]:

@@ -23,7 +23,10 @@ from saesweep.signals import Wishes
 
 CHUNK, CHUNK_LATENTS = 4096, 1 << 26
 """Samples at a time, and latents of them: 256 MiB."""
-CANNOT_FIT = (ArithmeticError, RuntimeError, ValueError)
+MOST_COSINES = 1 << 27
+"""Atoms times features of a baseline: their cosines are held whole, twice in float64 for mcc, which
+makes 2.5 GiB at most."""
+CANNOT_FIT = (ArithmeticError, RuntimeError, ValueError, MemoryError)
 """What is raised by methods on data that they cannot take."""
 
 
@@ -83,15 +86,27 @@ def score(
 
     Random atoms have no latents: what needs them is NaN. Their other metrics are means over draws.
     """
-    C = recovery.cosines(data.features, baseline.atoms)
-    row = dict.fromkeys(METRICS, math.nan) | {
-        "true_l0": data.true_l0,
-        "mmcs": recovery.mmcs(C).mean().item(),
-        "n_learned": recovery.n_learned(C, threshold).double().mean().item(),
-        "mcc": sum(recovery.mcc(draw) for draw in C) / len(C),
-        "uniqueness": sum(recovery.uniqueness(draw) for draw in C) / len(C),
+    atoms = baseline.atoms
+    if len(data.features) * atoms.shape[1] > MOST_COSINES:
+        raise ValueError(
+            f"{atoms.shape[1]:,} atoms and {len(data.features):,} features are too many to compare"
+        )
+    draws = [_directions(recovery.cosines(data.features, draw), threshold) for draw in atoms]
+    row = dict.fromkeys(METRICS, math.nan) | {"true_l0": data.true_l0}
+    row |= {key: sum(draw[key] for draw in draws) / len(draws) for key in draws[0]}
+    if baseline.encode is None:
+        return row
+    return row | _with_latents(baseline, recovery.cosines(data.features, atoms[0]), batch, data)
+
+
+def _directions(C: torch.Tensor, threshold: float) -> dict[str, float]:
+    """The metrics of one dictionary that need no latents; ``C`` [n_features, dict_size]."""
+    return {
+        "mmcs": recovery.mmcs(C).item(),
+        "n_learned": recovery.n_learned(C, threshold).item(),
+        "mcc": recovery.mcc(C),
+        "uniqueness": recovery.uniqueness(C),
     }
-    return row if baseline.encode is None else row | _with_latents(baseline, C[0], batch, data)
 
 
 def _with_latents(

@@ -25,7 +25,7 @@ def collect(run: Run, check: Callable[[], None] = lambda: None) -> list[Row]:
     raise.
     """
     rows = run.metrics()
-    _compare_sizes(run, rows)
+    _compare_sizes(run, rows, check)
     fill_in_stability(run, rows, check)
     write_rows(run.metrics_dir / "metrics.csv", rows, list(rows[0]))
     folded = points(rows)
@@ -42,7 +42,7 @@ def _done(run: Run, rows: Sequence[Row]) -> list[Cell]:
     return [cell for row, cell in zip(rows, run.cells, strict=True) if row["state"] == "done"]
 
 
-def _compare_sizes(run: Run, rows: Sequence[Row]) -> None:
+def _compare_sizes(run: Run, rows: Sequence[Row], check: Callable[[], None]) -> None:
     """Fill in mmcs_larger and mmcs_next_larger, for cells that differ only in dictionary size."""
     alike: dict[tuple[object, ...], list[Row]] = {}
     for row, cell in zip(rows, run.cells, strict=True):
@@ -54,6 +54,7 @@ def _compare_sizes(run: Run, rows: Sequence[Row]) -> None:
         for i, (row, own) in enumerate(zip(family, atoms, strict=True)):
             if own is None:
                 continue
+            check()
             agreement = [mmcs_between(own, other) for other in atoms[i + 1 :] if other is not None]
             if agreement:
                 row["mmcs_larger"] = fmean(agreement)

@@ -34,7 +34,7 @@ def snapshot(group: Group, data: EvaluationSet, threshold: float) -> Snapshot:
     """Measure the cells of ``group`` as they are now."""
     totals = Totals.zero(len(group.cells), group.dict_size, data)
     for start, latents, x_hat in _forward(group, data):
-        totals.add(data, start, latents, x_hat)
+        totals.add(data, start, latents, x_hat, 0.0 if group.b_dec is None else group.b_dec)
     C = recovery.cosines(data.features, group.decoder)
     columns = reconstruction(totals, data, group.b_dec) | {
         "mmcs": recovery.mmcs(C),
@@ -55,11 +55,11 @@ def reconstruction(
     samples, dead = len(data), (totals.fires == 0).sum(dim=1)
     return {
         "recon_loss": totals.squared_error / data.x.numel(),
-        "rescaled_loss": _rescaled_error(totals, data, b_dec) / data.x.numel(),
+        "rescaled_loss": _rescaled_error(totals, b_dec) / data.x.numel(),
         "normalized_loss": totals.squared_error / data.square,
         "fvu": totals.squared_error / data.variance,
         "shrinkage": totals.norm_ratios / data.counted,
-        "gamma": totals.x_hat_square / (totals.x_hat_square + _residual_product(totals, data)),
+        "gamma": _gamma(totals, data, b_dec),
         "l0": totals.fires.sum(dim=1).double() / samples,
         "l1": totals.latent_sum / samples,
         "dead_neurons": dead,
@@ -67,24 +67,26 @@ def reconstruction(
     }
 
 
-def _residual_product(totals: Totals, data: EvaluationSet) -> Tensor:
-    """[cells] Σ(x - x_hat)·x_hat, as ‖x‖² = ‖x_hat‖² + 2 (x - x_hat)·x_hat + ‖x - x_hat‖²."""
-    return (data.square - totals.x_hat_square - totals.squared_error) / 2
+def _gamma(totals: Totals, data: EvaluationSet, b_dec: Tensor | None) -> Tensor:
+    """[cells] Σ‖x_hat‖² / Σx·x_hat, with x_hat = h + b_dec; NaN where x_hat is always 0."""
+    square, product = totals.made_square, totals.made_product
+    if b_dec is not None:
+        bias = b_dec[:, 0].double()
+        square = square + (bias * (2 * totals.made_sum + len(data) * bias)).sum(dim=1)
+        product = product + (bias * data.x.sum(dim=0, dtype=torch.float64)).sum(dim=1)
+    return square / product
 
 
-def _rescaled_error(totals: Totals, data: EvaluationSet, b_dec: Tensor | None) -> Tensor:
+def _rescaled_error(totals: Totals, b_dec: Tensor | None) -> Tensor:
     """[cells] the least Σ(x - x_hat)² that one factor for all latents of a cell can reach.
 
     With h = x_hat - b_dec and r = x - x_hat, the factor is 1 + Σr·h / Σ‖h‖², and it takes
     (Σr·h)² / Σ‖h‖² off the error.
     """
-    product, square = _residual_product(totals, data), totals.x_hat_square
+    square = totals.made_square
+    product = totals.made_product - square
     if b_dec is not None:
-        bias = b_dec[:, 0].double()
-        product = product - (bias * (data.sum - totals.x_hat_sum)).sum(dim=1)
-        square = (
-            square - 2 * (bias * totals.x_hat_sum).sum(dim=1) + len(data) * bias.square().sum(1)
-        )
+        product = product - (b_dec[:, 0].double() * totals.made_sum).sum(dim=1)
     gain = torch.where(square > 0, product.square() / square, 0)
     return (totals.squared_error - gain).clamp_min_(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 from statistics import fmean
 
 from saesweep.errors import RunError
@@ -66,7 +66,7 @@ def _compare(run: Run, families: Sequence[Sequence[Row]], check: Callable[[], No
         for family in families:
             names = [row["cell"] for row in family]
             missing = [pair for pair in combinations(names, 2) if pair not in pairs]
-            atoms = {name: run.sae(name).W_dec for pair in missing for name in pair}
+            atoms = {name: run.sae(name).W_dec for name in {*chain(*missing)}}
             for cell, other in missing:
                 check()
                 value = mcc(cosines(atoms[cell], atoms[other]))

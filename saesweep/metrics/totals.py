@@ -26,12 +26,9 @@ class EvaluationSet:
         """[samples, n_features] the coefficients, which say what fires in which sample"""
         self.features = features.to(batch.x.device)
         """[n_features, d_in] unit rows"""
-        x = self.x.double()
-        self.sum = x.sum(dim=0)
-        """[d_in] Σx"""
-        self.square = x.square().sum()
+        self.square = sum_of_squares(self.x, 0)
         """Σ‖x‖²"""
-        self.variance = (x - x.mean(dim=0)).square().sum()
+        self.variance = sum_of_squares(self.x, self.x.mean(dim=0, dtype=torch.float64))
         """Σ(x - mean x)²"""
         self.feature_counts = self.codes.counts()
         """[n_features] in how many samples each feature fires"""
@@ -59,10 +56,12 @@ class Totals:
     """[cells] Σ‖latents‖₁"""
     norm_ratios: Tensor
     """[cells] Σ‖x_hat‖/‖x‖"""
-    x_hat_square: Tensor
-    """[cells] Σ‖x_hat‖²"""
-    x_hat_sum: Tensor
-    """[cells, d_in] Σx_hat"""
+    made_square: Tensor
+    """[cells] Σ‖h‖², where h = x_hat - b_dec is what the latents make"""
+    made_product: Tensor
+    """[cells] Σx·h"""
+    made_sum: Tensor
+    """[cells, d_in] Σh"""
     fires: Tensor
     """[cells, dict_size] in how many samples each latent is non-zero"""
 
@@ -70,26 +69,45 @@ class Totals:
     def zero(cls, cells: int, dict_size: int, data: EvaluationSet) -> Totals:
         """All sums at zero."""
         device = data.x.device
-        zeros = torch.zeros(4, cells, dtype=torch.float64, device=device)
+        zeros = torch.zeros(5, cells, dtype=torch.float64, device=device)
         sums = torch.zeros(cells, data.x.shape[1], dtype=torch.float64, device=device)
         fires = torch.zeros(cells, dict_size, dtype=torch.int64, device=device)
-        return cls(zeros[0], zeros[1], zeros[2], zeros[3], sums, fires)
+        return cls(zeros[0], zeros[1], zeros[2], zeros[3], zeros[4], sums, fires)
 
-    def add(self, data: EvaluationSet, start: int, latents: Tensor, x_hat: Tensor) -> None:
+    def add(
+        self,
+        data: EvaluationSet,
+        start: int,
+        latents: Tensor,
+        x_hat: Tensor,
+        b_dec: Tensor | float = 0.0,
+    ) -> None:
         """Count the samples from ``start`` on.
 
         ``latents`` [cells, samples, dict_size], none negative, and ``x_hat`` [cells, samples,
-        d_in]; both are overwritten.
+        d_in], of which ``b_dec`` [cells, 1, d_in] is a part; the first two are overwritten.
         """
         place = slice(start, start + latents.shape[1])
+        x = data.x[place]
         # Sums over samples are products with ones: five times as fast on a CPU as sums of booleans.
         # Counts stay exact, as a chunk has far fewer samples than the 2^24 that float32 counts.
         ones = latents.new_ones(len(latents), 1, latents.shape[1])
-        norms = torch.linalg.vector_norm(x_hat, dim=-1)
-        self.norm_ratios.add_(norms @ data.inverse_norms[place])
-        self.x_hat_square.add_(norms.double().square().sum(dim=1))
-        self.x_hat_sum.add_((ones @ x_hat).squeeze(1))
-        residual = torch.linalg.vector_norm(x_hat.sub_(data.x[place]), dim=-1)
+        self.norm_ratios.add_(torch.linalg.vector_norm(x_hat, dim=-1) @ data.inverse_norms[place])
+        made = x_hat - b_dec
+        self.made_square.add_(torch.linalg.vector_norm(made, dim=-1).double().square().sum(dim=1))
+        self.made_sum.add_((ones @ made).squeeze(1))
+        self.made_product.add_(made.mul_(x).sum(dim=-1).double().sum(dim=1))
+        residual = torch.linalg.vector_norm(x_hat.sub_(x), dim=-1)
         self.squared_error.add_(residual.double().square().sum(dim=1))
         self.latent_sum.add_((ones @ latents).sum(dim=(1, 2)))
         self.fires.add_((ones @ latents.sign_()).squeeze(1).long())
+
+
+def sum_of_squares(x: Tensor, mean: Tensor | float) -> Tensor:
+    """Σ(x - mean)² over all entries of ``x`` [samples, d_in], in float64, a part at a time.
+
+    >>> sum_of_squares(torch.tensor([[1.0], [3.0]]), 2.0).item()
+    2.0
+    """
+    parts = [(part.double() - mean).square().sum() for part in x.split(4096)]
+    return torch.stack(parts).sum()

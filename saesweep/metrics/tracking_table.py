@@ -40,7 +40,7 @@ def write_tracking(run: Run, done: Sequence[Cell] | None = None) -> Path:
     if done is None:
         done = [cell for cell in run.cells if run.folder(cell).state() == "done"]
     path = run.metrics_dir / FILE
-    rows = [row for cell in done for row in tracking_rows(run, cell)]
+    rows = (row for cell in done for row in tracking_rows(run, cell))  # there may be millions
     write_rows(path, rows, [*run.describe(run.cells[0]), *COLUMNS])
     return path
 

@@ -36,13 +36,13 @@ def train(
 ) -> bool:
     """Train on from ``state`` on batches of ``source``; whether it came to the end.
 
-    ``on_snapshot(epoch, step)`` is called after the epochs ``snapshots``, with all atoms at norm 1;
-    0 is before the first. It returns whether to go on. So does ``go_on(step)``, which is called
-    before every step, when all that came before it is recorded. Nothing else in the loop waits for
-    the device.
+    ``on_snapshot(epoch, step)`` is called before the first epoch and after the epochs
+    ``snapshots``, with all atoms at norm 1; it returns whether to go on. So does ``go_on(step)``,
+    which is called before every step, when all that came before it is recorded. Nothing else in the
+    loop waits for the device, but for data that are drawn sparsely, whose number is random.
     """
     gradient = FusedGradient(state.stack, config.batch_size, config.loss)
-    if state.step == 0 and 0 in snapshots and not on_snapshot(0, 0):
+    if state.step == 0 and not on_snapshot(0, 0):
         return False
     per_epoch = config.steps_per_epoch
     for epoch in range(state.step // per_epoch + 1, config.epochs + 1):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import torch
 from torch import Tensor
 
+from saesweep.catalogue import HISTORY as METRICS_OF_A_SNAPSHOT
 from saesweep.cell_folder import CellFolder, Checkpoint
 from saesweep.files import Row
 from saesweep.grid import Cell
@@ -53,6 +55,8 @@ class Record:
         columns = {key[3:]: column for key, column in sorted(_taken(tensors, HISTORY).items())}
         for name in ("epoch", "step"):
             columns[name] = columns[name].to(torch.int64)
+        for name in METRICS_OF_A_SNAPSHOT:  # an earlier version did not have them all
+            columns.setdefault(name, torch.full((len(columns["epoch"]),), math.nan))
         values = zip(*(column.tolist() for column in columns.values()), strict=True)
         self.history = [dict(zip(columns, row, strict=True)) for row in values]
         self.track.restore(_taken(tensors, TRACK))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from saesweep.config import DataConfig, EvalConfig
+from saesweep.config import DataConfig
 from saesweep.data.synthetic import Batch, SyntheticSource
 from saesweep.dictionaries.baselines import fits
 from saesweep.dictionaries.classical import references
@@ -92,11 +92,6 @@ def test_clusters_are_refused_where_samples_are_too_few():
         assert made.atoms.shape[1] == 10
         with pytest.raises(ValueError, match="needs 8 samples a cluster, 88 in all"):
             fit(name, few, source.features, sizes=(11,))
-
-
-def test_every_method_can_be_asked_for_in_a_config():
-    accepted = EvalConfig(baselines=list(METHODS)).baselines
-    assert accepted == list(METHODS)
 
 
 def test_every_method_has_as_many_atoms_as_it_says():

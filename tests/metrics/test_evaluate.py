@@ -94,7 +94,7 @@ def plainly(
         "recon_loss": recon_loss,
         "rescaled_loss": rescaled_loss(latents @ W_dec, x - b_dec),
         "normalized_loss": (norms_of(x - x_hat) ** 2).mean() / (norms_of(x) ** 2).mean(),
-        "gamma": (x_hat**2).sum(axis=1).mean() / (x * x_hat).sum(axis=1).mean(),
+        "gamma": (x_hat**2).sum() / (x * x_hat).sum() if x_hat.any() else np.nan,
         "mmcs": C.max(axis=1).mean(),
         "dead_neurons": dead,
         "dead_fraction": dead / one.dict_size,
@@ -120,6 +120,8 @@ def norms_of(rows: np.ndarray) -> np.ndarray:
 
 def rescaled_loss(x_hat: np.ndarray, x: np.ndarray) -> float:
     """The mean squared error with the one factor for ``x_hat`` that makes it least."""
+    if not x_hat.any():
+        return float((x**2).mean())
     _, error, *_ = np.linalg.lstsq(x_hat.reshape(-1, 1), x.ravel(), rcond=None)
     return float(error[0]) / x.size
 
@@ -213,3 +215,24 @@ def test_a_cell_of_nan_spoils_only_its_own_row():
     assert np.isnan(rows[0]["loss"])
     assert np.isnan(rows[0]["mcc"])
     assert rows[1] == healthy
+
+
+@pytest.mark.parametrize("bias", [0.0, 30.0])
+@pytest.mark.parametrize("strength", [-1e-3, 1e-4, 1e-2])
+def test_suppression_of_a_cell_that_is_nearly_dead(strength: float, bias: float):
+    data, batch = evaluation()
+    (group,) = Stack([cell(0.1, 9, bias=True)], 3, seed=0).groups
+    assert group.b_dec is not None
+    group.b_dec.fill_(bias)
+    group.encoder.zero_()
+    group.encoder[:, -1] = -1
+    # One latent fires in one sample, and by no more than its strength.
+    one = batch.x[7] - bias
+    group.encoder[0, :-1, 0] = one
+    largest = ((batch.x - bias) @ one).max()
+    group.encoder[0, -1, 0] = strength - largest
+    (row,) = full(group, data, snapshot(group, data, threshold=0.8))
+    expected = plainly(group, 0, batch, data.features, threshold=0.8)
+    assert row["l0"] <= 2 / len(data)
+    for key in ("gamma", "rescaled_loss"):
+        assert row[key] == pytest.approx(expected[key], rel=5e-3, nan_ok=True), key

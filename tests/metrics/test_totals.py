@@ -47,20 +47,22 @@ def test_sums_in_chunks(samples: int, chunk: int, cells: int, size: int, signed:
     latents = rng.standard_normal((cells, samples, size))
     latents = np.where(rng.random(latents.shape) < 0.5, 0, latents if signed else np.abs(latents))
     x_hat = rng.standard_normal((cells, samples, 3))
+    bias = rng.standard_normal((cells, 1, 3))
 
     totals = Totals.zero(cells, size, data)
     for start in range(0, samples, chunk):
         place = slice(start, start + chunk)
         parts = (torch.from_numpy(a[:, place]).float().clone() for a in (np.abs(latents), x_hat))
-        totals.add(data, start, *parts)
+        totals.add(data, start, *parts, torch.from_numpy(bias).float())
 
     x = data.x.double().numpy()
     norms = np.linalg.norm(x, axis=1)
     expected = {
         "squared_error": ((x - x_hat) ** 2).sum(axis=(1, 2)),
         "latent_sum": np.abs(latents).sum(axis=(1, 2)),
-        "x_hat_square": (x_hat**2).sum(axis=(1, 2)),
-        "x_hat_sum": x_hat.sum(axis=1),
+        "made_square": ((x_hat - bias) ** 2).sum(axis=(1, 2)),
+        "made_product": ((x_hat - bias) * x).sum(axis=(1, 2)),
+        "made_sum": (x_hat - bias).sum(axis=1),
         "norm_ratios": (np.linalg.norm(x_hat, axis=2) / norms).sum(axis=1),
         "fires": (latents != 0).sum(axis=1),
     }
