@@ -57,18 +57,25 @@ def rendered(
 def titles(comparison: Comparison) -> list[str]:
     """For each run what it is called in a figure: its label, and what its config has of its own.
 
-    As ``run1: correlation: none`` beside ``run2: correlation: batch``.
+    As ``run1: correlation: none`` beside ``run2: correlation: batch``. A long label is cut; where
+    two would then be the same, all begin with a number, as ``#1``.
     """
     rows = [row for row in comparison.config if row.key.partition(".")[0] not in UNTOLD]
     short = [_short(row.values, "-") for row in rows[:MOST_TOLD]]
     names = [row.key.rpartition(".")[2] for row in rows[:MOST_TOLD]]
     made = []
-    for i, label in enumerate(comparison.labels):
+    for i, called in enumerate(_cut(comparison.labels)):
         words = [f"{name}: {values[i]}" for name, values in zip(names, short, strict=True)]
         words += ["…"] * (len(rows) > MOST_TOLD)
-        called = label if len(label) <= LONGEST_HEAD else f"…{label[1 - LONGEST_HEAD :]}"
         made.append(": ".join(filter(None, (called, ", ".join(words)))))
     return made
+
+
+def _cut(labels: Sequence[str]) -> list[str]:
+    cut = [one if len(one) <= LONGEST_HEAD else f"…{one[1 - LONGEST_HEAD :]}" for one in labels]
+    if len(set(cut)) == len(cut):
+        return cut
+    return [f"#{i} {one}" for i, one in enumerate(cut, start=1)]
 
 
 # What is compared

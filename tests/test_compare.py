@@ -598,6 +598,16 @@ def test_a_title_says_what_a_run_has_of_its_own(
     assert long == "…" + (30 * "long")[-19:]
 
 
+@pytest.mark.parametrize("long", ["/experiments/toy/run1", "run1"])
+def test_titles_are_told_apart_whatever_is_cut_off(altered: Altered, long: str) -> None:
+    ends = [f"{'x' * 20}/{name}/{long}" for name in ("alice", "bobby")]
+    found = titles(compare([altered(end) for end in ends]))
+    if long == "run1":
+        assert found == [f"…{end[-19:]}" for end in ends]
+    else:
+        assert found == [f"#{i} …{long[-19:]}" for i in (1, 2)]
+
+
 def test_the_title_of_runs_that_differ_in_much_is_cut_short(finished: Run, tmp_path: Path) -> None:
     one = configured(tmp_path, "one", "{l1: [0.1], dict_size: [8]}")
     first, second = titles(compare([one, finished]))

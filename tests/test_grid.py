@@ -191,7 +191,7 @@ def test_a_plan_has_no_two_jobs_that_would_fit_into_one(config: SweepConfig, mos
     for one, other in itertools.combinations(jobs, 2):
         if shared(one.cells[0]) == shared(other.cells[0]):
             taken = memory(config, [*one.cells, *other.cells])
-                assert taken + evaluation_bytes(config) > most
+            assert taken + evaluation_bytes(config) > most
 
 
 @SOME

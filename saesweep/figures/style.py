@@ -101,7 +101,8 @@ class Sheet:
 
     def _line(self, y: float, text: str, **kwargs: Any) -> None:
         # Lifted by the share of a line that lies under the baseline.
-        self.figure.text(MARGIN / self.width, 1 - (y - 0.03) / self.height, text, **kwargs)
+        x, y = MARGIN / self.width, 1 - (y - 0.03) / self.height
+        self.figure.text(x, y, text, parse_math=False, **kwargs)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
         """New axes of this size, their top left corner at (left, top) of the body."""
@@ -110,9 +111,13 @@ class Sheet:
         return tidy(self.figure.add_axes(box))
 
     def text(self, left: float, top: float, text: str, **kwargs: Any) -> Text:
-        """Text at a point of the body; 7 points and dark unless told otherwise."""
+        """Text at a point of the body; 7 points and dark unless told otherwise.
+
+        A dollar sign is one: names of users are no formulas.
+        """
         x, y = left / self.width, 1 - (self._top + top) / self.height
-        return self.figure.text(x, y, text, **{"fontsize": TICK, "color": INK, **kwargs})
+        style = {"fontsize": TICK, "color": INK, "parse_math": False, **kwargs}
+        return self.figure.text(x, y, text, **style)
 
 
 def tidy(axes: Axes) -> Axes:

@@ -65,7 +65,7 @@ def draw_hierarchy(
         below = slice(children.start, children.stop)
         with np.errstate(invalid="ignore"):
             law, seen = probabilities[below] / probabilities[above], shares[below] / shares[above]
-        top = max(top, 1.08 * np.nanmax(law), 1.02 * np.nanquantile(seen, 0.999))
+        top = max(top, 1.08 * _quantile(law, 1), 1.02 * _quantile(seen, 0.999))
         size = 4.0 if len(children) <= 200 else 2.0
         name = f"level {level}"
         lines += axes.plot(law, seen, ".", color=colours[level], markersize=size, alpha=0.5,
@@ -82,6 +82,12 @@ def draw_hierarchy(
             color=line.get_color(), fontsize=TICK, transform=axes.transAxes,
         )  # fmt: skip
     return sheet.figure
+
+
+def _quantile(values: np.ndarray, share: float) -> float:
+    """Of those that are finite; 0 where none is: parents that never fire have no such share."""
+    finite = values[np.isfinite(values)]
+    return float(np.quantile(finite, share)) if finite.size else 0.0
 
 
 def tree(hierarchy: HierarchyConfig, probabilities: np.ndarray) -> list[list[Box]]:

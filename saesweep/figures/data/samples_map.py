@@ -90,10 +90,13 @@ def embed(x: np.ndarray, seed: int) -> np.ndarray:
     """``x`` [samples, d_in] in two dimensions [samples, 2] by t-SNE (van der Maaten and Hinton).
 
     scikit-learn's, started from the first two principal components, of perplexity `PERPLEXITY` (a
-    third of the samples where they are few). At least 4 samples.
+    third of the samples where they are few). At least 4 samples; all at one place where they are
+    all equal.
     """
     from sklearn.manifold import TSNE
 
+    if _all_equal(x):  # there are no components to start from
+        return np.zeros((len(x), 2))
     start = "pca" if x.shape[1] >= 2 else "random"
     tsne = TSNE(
         perplexity=min(PERPLEXITY, (len(x) - 1) / 3),
@@ -102,6 +105,11 @@ def embed(x: np.ndarray, seed: int) -> np.ndarray:
         n_jobs=1,
     )
     return np.asarray(tsne.fit_transform(np.asarray(x, dtype=np.float32)))
+
+
+def _all_equal(x: np.ndarray) -> bool:
+    """Whether ``x`` [samples, d_in] varies by less than what single precision can square."""
+    return bool(np.ptp(x, axis=0).max() ** 2 < np.finfo(np.float32).tiny)
 
 
 def samples_map(draws: Sequence[Draw], seed: int, caption: Sequence[str] = ()) -> Figure:
@@ -187,5 +195,11 @@ def _caption(draws: Sequence[Draw]) -> list[str]:
     if any((draw.strongest < 0).any() for draw in draws):
         words += "; samples in which nothing is active are grey"
     perplexity = number(min(PERPLEXITY, (min(len(draw.x) for draw in draws) - 1) / 3))
-    start = f"{words}. Started from the first two principal components, perplexity {perplexity}."
-    return [start, *["The maps differ in decay alone."] * (len(draws) > 1)]
+    several = draws[0].x.shape[1] >= 2
+    start = "from the first two principal components" if several else "at random"
+    parts = [f"{words}. Started {start}, perplexity {perplexity}."]
+    if any(_all_equal(draw.x) for draw in draws):
+        parts.append("Where all samples are equal the map is one point.")
+    if len(draws) > 1:
+        parts.append("The maps differ in decay alone.")
+    return parts

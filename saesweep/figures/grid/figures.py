@@ -43,7 +43,6 @@ def metric_heatmap(table: GridTable, metric: Metric) -> Figure:
         direction=metric.direction,
         caption=[_sentence(metric), *_baseline_words(table, metric), *_losses(table)],
         references=table.references(metric.key),
-        seeds=table.seeds,
     )
 
 
@@ -78,7 +77,11 @@ def metric_curves(table: GridTable, metric: Metric, histories: dict[str, Arrays]
         panels,
         title=f"{metric.title} over training",
         note=f"{better}a panel for each {table.grid.rows_title}",
-        caption=[_sentence(metric), *_seed_words(table, "Lines", "bands"), *_losses(table)],
+        caption=[
+            _sentence(metric),
+            *_seed_words(table, "Lines", "a finite value", "bands"),
+            *_losses(table),
+        ],
         variants=table.variants,
     )
 
@@ -104,7 +107,7 @@ def sparsity_against_error(table: GridTable) -> Figure:
     return trade_off(
         table.fronts(),
         title="Sparsity against error: L0 and FVU",
-        caption=[*definitions, *_seed_words(table, "Points", "bars"), *_losses(table)],
+        caption=[*definitions, *_seed_words(table, "Points", "a value", "bars"), *_losses(table)],
         true_l0=table.true_l0,
         variants=table.variants,
     )
@@ -115,10 +118,11 @@ def _sentence(metric: Metric) -> str:
     return f"{metric.key}: {metric.definition}."
 
 
-def _seed_words(table: GridTable, means: str, ranges: str) -> list[str]:
+def _seed_words(table: GridTable, means: str, has: str, ranges: str) -> list[str]:
     if table.seeds == 1:
         return []
-    return [f"{means}: mean over {table.seeds} seeds; {ranges}: from the lowest to the highest."]
+    over = f"mean over the seeds that have {has}, of {table.seeds}"
+    return [f"{means}: {over}; {ranges}: from the lowest to the highest."]
 
 
 def _losses(table: GridTable) -> list[str]:

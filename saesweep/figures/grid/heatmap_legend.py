@@ -96,17 +96,20 @@ def draw_bar(
         axes.text(2.2, label, name, va="center_baseline", fontsize=TICK, transform=axes.transAxes)
 
 
-def entries(words: Sequence[np.ndarray], fewer: bool, seeds: int) -> list[tuple[str, str]]:
+def entries(
+    words: Sequence[np.ndarray], fewer: bool, seeds: Sequence[int]
+) -> list[tuple[str, str]]:
     """What the key must explain, as (hatch, text): `words` in cells, corners where `fewer` seeds.
 
-    A corner has no hatch, "".
+    A corner has no hatch, "". `seeds` are the numbers of seeds that matrices have.
     """
     used = [
         (hatch, f"{blank}: {meaning}")
         for blank, (hatch, meaning) in BLANKS.items()
         if any(np.any(matrix == blank) for matrix in words)
     ]
-    return used + ([("", f"cut corner: mean over fewer than {seeds} seeds")] if fewer else [])
+    full = f"than {seeds[0]} seeds" if len(seeds) == 1 else "seeds than the run has"
+    return used + ([("", f"cut corner: mean over fewer {full}")] if fewer else [])
 
 
 def plan_key(

@@ -26,6 +26,8 @@ from saesweep.figures.style import (
 
 # The least that a colour scale spans, as a share of the largest value.
 LEAST_RANGE = 0.004
+# Of more cells that tie for the best none is outlined, where they are also a larger share of all.
+MOST_TIES, MOST_SHARE = 8, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class Panel:
     """One matrix [rows, columns] and the state of each cell; several share one colour scale.
 
     States: `done`, `failed`, `damaged`, `waiting`, `running`, and `absent` where the grid has no
-    cell. Where values are means over seeds, `spreads` holds their standard deviations and `counts`
-    how many seeds each is of.
+    cell. Where values are means over seeds, of which there are `seeds`, `spreads` holds their
+    standard deviations and `counts` how many seeds each is of.
     """
 
     values: np.ndarray
@@ -42,6 +44,7 @@ class Panel:
     title: str = ""
     spreads: np.ndarray | None = None
     counts: np.ndarray | None = None
+    seeds: int = 1
 
     def blanks(self) -> np.ndarray:
         """What to write in each cell without a finite number, "" elsewhere; [rows, columns]."""
@@ -64,31 +67,31 @@ def heatmap(
     direction: str | None,
     caption: Sequence[str] = (),
     references: References | None = None,
-    seeds: int = 1,
 ) -> Figure:
     """Draw the matrices of one metric.
 
     `direction` is `lower`, `higher` or None, and decides which cell is outlined as the best.
-    `seeds` is how many there are where values are means over them.
     """
     references = references or References()
     values = np.stack([np.where(p.states == "done", p.values, np.nan) for p in panels])
     spreads = _stacked([panel.spreads for panel in panels], values, np.nan)
-    fewer = np.isfinite(values) & (_stacked([p.counts for p in panels], values, seeds) < seeds)
+    counts = _stacked([panel.counts for panel in panels], values, np.inf)
+    fewer = np.isfinite(values) & (counts < [[[panel.seeds]] for panel in panels])
+    seeds = sorted({panel.seeds for panel in panels})
     norm = colour_norm(values)
     page = plan(values, grid, norm, references, [panel.title for panel in panels], spreads)
     best = best_cells(values, direction)
     words = [panel.blanks() for panel in panels]
     key = plan_key(entries(words, bool(fewer.any()), seeds), page.width)
     means = _mean_words(spreads, page.text, seeds)
-    note = _note(values, direction, int(best.sum()), page.text, means)
+    note = _note(values, direction, best, page.text, means)
     sheet = Sheet(title, note, page.height + 0.17 * len(key), caption, page.width)
     for index in range(len(panels)):
         axes = page.axes(sheet, index)
         draw_cells(axes, values[index], spreads[index], norm, page)
         draw_blanks(axes, words[index], page)
         draw_corners(axes, fewer[index], page)
-        outline(axes, best[index])
+        outline(axes, best[index] & ~_too_many(best, values))
         _label(sheet, axes, page, index)
         if page.ends_row(index):
             draw_margin(sheet, page, references.rows, index)
@@ -130,14 +133,22 @@ def best_cells(values: np.ndarray, direction: str | None) -> np.ndarray:
     return best
 
 
+def _too_many(best: np.ndarray, values: np.ndarray) -> bool:
+    """Whether so many cells tie for the best that outlines would tell nothing."""
+    return bool(best.sum() > max(MOST_TIES, MOST_SHARE * np.isfinite(values).sum()))
+
+
 def _note(
-    values: np.ndarray, direction: str | None, outlined: int, text: CellText, means: str
+    values: np.ndarray, direction: str | None, best: np.ndarray, text: CellText, means: str
 ) -> str:
     finite = values[np.isfinite(values)]
     parts = []
     if direction:
-        ties = f" ({outlined} tie)" if outlined > 1 else ""
-        parts.append(f"{direction} is better" + (f", best outlined{ties}" if outlined else ""))
+        parts.append(f"{direction} is better")
+        if _too_many(best, values):
+            parts.append(f"{best.sum()} tie for best")
+        elif best.any():
+            parts[0] += ", best outlined" + (f" ({best.sum()} tie)" if best.sum() > 1 else "")
     if not finite.size:
         parts.append("no cell has a value")
     elif finite.size > 1 and finite.min() == finite.max():
@@ -151,13 +162,14 @@ def _note(
     return "; ".join(parts)
 
 
-def _mean_words(spreads: np.ndarray, text: CellText, seeds: int) -> str:
-    if seeds == 1:
+def _mean_words(spreads: np.ndarray, text: CellText, seeds: Sequence[int]) -> str:
+    if seeds[-1] == 1:
         return ""
+    over = f"over {' or '.join(map(str, seeds))} seeds"
     if text.write_spread is not None:
-        return f"mean ± standard deviation over {seeds} seeds"
+        return f"mean ± standard deviation {over}"
     no_room = bool(np.isfinite(spreads).any() and text.size)
-    return f"mean over {seeds} seeds" + (", no room for standard deviations" if no_room else "")
+    return f"mean {over}" + (", no room for standard deviations" if no_room else "")
 
 
 def _label(sheet: Sheet, axes: Axes, page: Page, index: int) -> None:

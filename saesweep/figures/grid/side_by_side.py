@@ -55,10 +55,13 @@ class _Matrices:
         for words, found in self._variants.items():
             shape = len(grid.sizes), len(grid.l1)
             values, states = np.full(shape, nan), np.full(shape, "absent", dtype="<U8")
+            counts = np.zeros(shape)
             for (size, l1), point in found.items():
                 place = grid.sizes.index(size), grid.l1.index(l1)
                 values[place], states[place] = point.mean(key), point.state
-            made.append(Panel(values, states, f"{self._title}; {words}" if words else self._title))
+                counts[place] = len(point.values(key))
+            title = f"{self._title}; {words}" if words else self._title
+            made.append(Panel(values, states, title, counts=counts, seeds=self.seeds))
         return made
 
 
@@ -97,9 +100,6 @@ def _caption(metric: Metric, matrices: Sequence[_Matrices], panels: Sequence[Pan
         words += ", and the best cell is the best of them all"
     if any((panel.states == "absent").any() for panel in panels):
         words += "; empty: the run has no such cell"
-    seeds = sorted({one.seeds for one in matrices})
-    if seeds[-1] > 1:
-        words += f"; values are means over {' or '.join(map(str, seeds))} seeds"
     losses = sorted({loss for one in matrices for loss in one.losses})
     called = [LOSSES.get(loss, f"loss: {loss}") for loss in losses]
     return [f"{metric.key}: {metric.definition}.", f"{words}.", *called]

@@ -70,14 +70,12 @@ class GridTable:
             place = self.grid.sizes.index(row["dict_size"]), self.grid.l1.index(row["l1_penalty"])
             values[place], spreads[place] = point.mean(key), point.spread(key)
             states[place], counts[place] = point.state, len(point.values(key))
-        if self.seeds == 1:
-            return Panel(values, states, variant)
-        return Panel(values, states, variant, spreads, counts)
+        return Panel(values, states, variant, spreads, counts, self.seeds)
 
     def references(self, key: str) -> References:
-        """The baselines of a metric; none where it is the same for all."""
+        """The baselines of a metric; none where it is the same for all of several."""
         known = [row for row in self._baselines if np.isfinite(row.get(key, np.nan))]
-        if len({row[key] for row in known}) < 2:
+        if len(known) > 1 and len({row[key] for row in known}) == 1:
             return References()
         rows = {}
         for name, words in PER_SIZE.items():

@@ -94,7 +94,7 @@ def probability_figure(
         title="Recovery of each feature by how often it fires" + (f": {title}" if title else ""),
         note=_note(probabilities, ratio),
         x_name="feature" if equal else "probability",
-        caption=[*_caption(found, equal, threshold, len(probabilities)), *caption],
+        caption=[*_caption(found, probabilities, equal, threshold), *caption],
     )
 
 
@@ -201,15 +201,13 @@ def _note(probabilities: Floats, ratio: float) -> str:
 
 
 def _caption(
-    found: Mapping[tuple[int, float], Found], equal: bool, threshold: float, n: int
+    found: Mapping[tuple[int, float], Found], probabilities: Floats, equal: bool, threshold: float
 ) -> list[str]:
-    cells = max((len(one.cosines) for one in found.values()), default=1)
-    wide = window(n * max(1, cells))
     line = (
         "the mean over all features"
         if equal
-        else f"the running mean of {wide} neighbours in probability (means of log p and of the "
-        "cosine, whole windows only)"
+        else f"the running mean of {_windows(found.values(), len(probabilities))} "
+        "(means of log p and of the cosine, whole windows only)"
     )
     dots = (
         "Dots: the true features; height: the largest signed cosine of the feature with an atom at "
@@ -219,6 +217,13 @@ def _caption(
         f"{dots}. Line: {line}. Dashed: {number(threshold)}, above which a feature counts as "
         "learned. Probability: that of the data's law, before empty samples are filled."
     ]
+    floored = int((probabilities < FLOOR * probabilities.max()).sum())
+    if floored:
+        parts.append(
+            f"At the left edge: features less probable than {number(FLOOR)} of the most probable "
+            f"({floored})."
+        )
+    cells = max((len(one.cosines) for one in found.values()), default=1)
     if cells > 1:
         parts.append(f"Cells that differ in their seed only, up to {cells}, are pooled in a panel.")
     states = Counter(one.state for one in found.values() if not one.cosines.size)
@@ -226,6 +231,15 @@ def _caption(
         words = ", ".join(f"{count} {state}" for state, count in states.items())
         parts.append(f"Grey panels are empty: {words}.")
     return parts
+
+
+def _windows(found: Iterable[Found], n: int) -> str:
+    """Of how many neighbours the running means are: of one number, or by how full panels are."""
+    dots = {int(np.isfinite(one.cosines).sum()) for one in found} - {0} or {n}
+    low, high = window(min(dots)), window(max(dots))
+    if low == high:
+        return f"{high} neighbours in probability"
+    return f"{low} to {high} neighbours in probability, about 1 in {SHARE} of a panel's dots"
 
 
 def _left_out(variants: int) -> list[str]:

@@ -19,6 +19,10 @@ QUANTILES = (0.1, 0.9)
 BANDS = 256
 """Into at most so many rows the features of a cell are put together: few panels are higher, in
 pixels, and a run may have thousands of cells and features."""
+MARKED = 128
+"""With more features than that, marks at each would hide the colours."""
+BLOCK = 4096
+"""Features whose colours are made at once, which take 24 bytes a feature and snapshot."""
 
 NOT_LEARNED = np.array([[250, 250, 250], [178, 178, 178]])
 LEARNED = np.array([[107, 174, 214], [8, 48, 107]])
@@ -43,7 +47,9 @@ class Course:
     moves: np.ndarray
     """[k, 2] which feature, in that order, moved to another atom at which snapshot"""
     for_good: np.ndarray
-    """[n_features] the snapshot from which each, in that order, stays learned; or infinite"""
+    """[n_features] the snapshot from which each, in that order, stays learned; or infinite.
+
+    This and the moves are empty with more than `MARKED` features."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +111,8 @@ def fold(seeds: Sequence[Arrays], threshold: float, order: np.ndarray) -> Course
     """
     columns = [tracking_columns(snapshots, threshold) for snapshots in seeds]
     cosines = [snapshots["best_cosine"][:, order] for snapshots in seeds]
-    moved, for_good = [], []
-    for snapshots, cosine in zip(seeds, cosines, strict=True):
-        masks = feature_changes(cosine, snapshots["best_atom"][:, order], threshold)
-        moved.append(masks["moved"])
-        for_good.append(when_learned(np.arange(len(cosine)), masks["learned"])[1])
+    atoms = [snapshots["best_atom"][:, order[:MARKED]] for snapshots in seeds]
+    moves, for_good = _marks(cosines, atoms, threshold) if len(order) <= MARKED else _no_marks()
     return Course(
         state="done",
         dict_size=seeds[0]["dead"].shape[1],
@@ -117,9 +120,25 @@ def fold(seeds: Sequence[Arrays], threshold: float, order: np.ndarray) -> Course
         columns={name: mean_of([c[name] for c in columns]) for name in columns[0]},
         quantiles=np.quantile(np.concatenate(cosines, axis=1), QUANTILES, axis=1),
         image=image(np.mean(cosines, axis=0), threshold),
-        moves=np.argwhere(np.mean(moved, axis=0).T > 0.5),
-        for_good=np.median(for_good, axis=0),
+        moves=moves,
+        for_good=for_good,
     )
+
+
+def _marks(
+    cosines: Sequence[np.ndarray], atoms: Sequence[np.ndarray], threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """`Course.moves` and `Course.for_good`, from best cosines and atoms [T, n_features] a seed."""
+    moved, for_good = [], []
+    for cosine, atom in zip(cosines, atoms, strict=True):
+        masks = feature_changes(cosine, atom, threshold)
+        moved.append(masks["moved"])
+        for_good.append(when_learned(np.arange(len(cosine)), masks["learned"])[1])
+    return np.argwhere(np.mean(moved, axis=0).T > 0.5), np.median(for_good, axis=0)
+
+
+def _no_marks() -> tuple[np.ndarray, np.ndarray]:
+    return np.empty((0, 2), int), np.empty(0)
 
 
 def mean_of(arrays: Sequence[np.ndarray]) -> np.ndarray:
@@ -138,11 +157,19 @@ def image(cosines: np.ndarray, threshold: float) -> np.ndarray:
     More features than `BANDS` share rows, whose colours are means over features: a row half of
     whose features are learned is neither grey nor blue.
     """
-    colours = shade(cosines.T, threshold)
-    rows = min(BANDS, len(colours))
-    starts = np.arange(rows) * len(colours) // rows
-    sizes = np.diff([*starts, len(colours)])[:, None, None]
-    return np.round(np.add.reduceat(colours, starts, axis=0) / sizes).astype(np.uint8)
+    features = cosines.shape[1]
+    rows = min(BANDS, features)
+    borders = np.arange(rows + 1) * features // rows
+    step = max(1, BLOCK * rows // features)
+    blocks = [borders[row : row + step + 1] for row in range(0, rows, step)]
+    return np.concatenate([_fold_rows(cosines, block, threshold) for block in blocks])
+
+
+def _fold_rows(cosines: np.ndarray, borders: np.ndarray, threshold: float) -> np.ndarray:
+    """The rows of an image between these borders [rows + 1] of features."""
+    colours = shade(cosines[:, borders[0] : borders[-1]].T, threshold)
+    sums = np.add.reduceat(colours, borders[:-1] - borders[0], axis=0)
+    return np.round(sums / np.diff(borders)[:, None, None]).astype(np.uint8)
 
 
 def shade(cosines: np.ndarray, threshold: float) -> np.ndarray:

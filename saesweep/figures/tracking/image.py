@@ -9,14 +9,11 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from saesweep.figures.style import DPI, RED, number
-from saesweep.figures.tracking.data import Course, shade
+from saesweep.figures.tracking.data import MARKED, Course, shade
 from saesweep.figures.tracking.epochs import EpochAxis
 from saesweep.figures.tracking.key import Sample
 from saesweep.figures.tracking.kinds import Kind
 from saesweep.figures.tracking.page import Panel, Scale
-
-MARKED = 128
-"""With more features than that, marks at each would hide the colours."""
 
 
 class Features(Kind):

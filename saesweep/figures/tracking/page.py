@@ -98,12 +98,12 @@ class Multiples:
     ) -> None:
         self.rows, self.scale, self.epochs = rows, scale, epochs
         self.columns = [number(value) for value in l1]
-        self.gap = 0.08 if len(l1) <= 8 else 0.04
         self.names_right = MARGIN + line_height() + max(map(text_width, rows)) + 0.08
         labels = max(text_width(label) for _, label in scale.ticks)
         self.left = self.names_right + 0.06 + line_height() + labels + 0.09
-        wide = (WIDTH - self.left - MARGIN + self.gap) / len(l1) - self.gap
-        wide = max(0.02, min(3.6, wide))
+        room = WIDTH - self.left - MARGIN
+        self.gap = min(0.08 if len(l1) <= 8 else 0.04, 0.4 * room / len(l1))
+        wide = min(3.6, (room + self.gap) / len(l1) - self.gap)
         high = max(0.65 * wide, min(1.8 * wide, 0.75), LEAST / len(rows))
         self.size = wide, max(0.12, min(high, LONGEST / len(rows) - self.gap))
         self.upright = max(map(text_width, self.columns)) > wide - 0.02

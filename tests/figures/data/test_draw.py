@@ -328,3 +328,11 @@ def test_data_of_every_law_has_a_figure_of_each(tmp_path):
     truth |= {"norms": norms, "loadings": np.ones((9, 2)), **laws}
     names = [path.name for path in draw_data(truth, config, tmp_path)]
     assert names == [*NAMES, "magnitudes.png", "hierarchy.png"]
+
+
+def test_a_hierarchy_of_which_nothing_ever_fires(readable):
+    hierarchy = HierarchyConfig(roots=1, branching=2, depth=2)
+    p = np.array([1e-6, *[5e-7] * 2, *[2.5e-7] * 4])
+    figure = draw_hierarchy(hierarchy, p, np.zeros((4, 7)), [])
+    readable(figure)
+    assert figure.axes[1].get_ylim() == pytest.approx((0, 1.08 * 0.5))

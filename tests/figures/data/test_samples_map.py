@@ -66,3 +66,20 @@ def test_only_decays_that_fit_are_beside():
     assert decays(mean_active=1, decay=0.5) == [0.5, 0.9, 1]
     assert decays(mean_active=1) == [0.9, 0.97, 1]
     assert decays(mean_active=5.5) == [0.97, 1]  # with 0.9 the first would fire above 1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1])
+def test_samples_that_are_all_equal_are_one_place(value, readable):
+    x = np.full((12, 3), value)
+    np.testing.assert_array_equal(embed(x, seed=0), np.zeros((12, 2)))
+    nothing = Draw("a", x, np.full(12, -1), np.array([0.1, 0.2]))
+    assert "all samples are equal the map is one point" in " ".join(
+        readable(samples_map([nothing], 0))
+    )
+
+
+@pytest.mark.parametrize(("d", "started"), [(1, "at random"), (2, "from the first two principal")])
+def test_the_caption_tells_where_it_started(d, started):
+    x, label = groups(2, 5)
+    figure = samples_map([Draw("a", x[:, :d], label, np.array([0.1, 0.2]))], 0)
+    assert f"Started {started}" in " ".join(text.get_text() for text in figure.texts)

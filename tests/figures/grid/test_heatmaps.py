@@ -82,6 +82,23 @@ def test_ties_are_all_outlined_and_equal_cells_are_not(readable):
     assert len(equal.axes) == 1  # no colour bar: there is nothing to scale
 
 
+@pytest.mark.parametrize(("ties", "told"), [(45, True), (46, False), (8, True)])
+def test_of_many_that_tie_for_the_best_none_is_outlined(ties, told, readable):
+    values = np.arange(1.0, 137.0).reshape(8, 17)
+    values.flat[:ties] = 0.0
+    figure = draw(values, LARGE)
+    assert len(outlined(figure)) == (ties if told else 0)
+    said = f"best outlined ({ties} tie)" if told else f"lower is better; {ties} tie for best"
+    assert said in " ".join(readable(figure))
+
+
+def test_few_that_tie_are_outlined_also_in_a_small_grid():
+    values = np.array([[0.0, 0, 0, 0, 1, 2], [0, 0, 0, 0, np.nan, 3]])
+    assert len(outlined(draw(values))) == 8  # more than a third, but no more than eight
+    values[1, 4] = 0
+    assert outlined(draw(values)) == []
+
+
 def test_cells_without_a_number_are_never_the_best():
     values = np.array([[np.nan, -np.inf, 2.0], [np.inf, 1.0, 3.0]])
     assert np.argwhere(best_cells(values, "lower")).tolist() == [[1, 1]]
@@ -330,7 +347,7 @@ def with_seeds(grid: Grid, count: int = 4) -> Panel:
     values = values_like(grid)
     spreads = np.random.default_rng(1).uniform(0.001, 0.02, values.shape)
     states = np.full(values.shape, "done", dtype="<U8")
-    return Panel(values, states, "", spreads, np.full(values.shape, count))
+    return Panel(values, states, "", spreads, np.full(values.shape, count), count)
 
 
 def words_in_cells(figure: Figure) -> dict[tuple[int, int], list[str]]:
@@ -345,7 +362,7 @@ def words_in_cells(figure: Figure) -> dict[tuple[int, int], list[str]]:
 @pytest.mark.parametrize("grid", [TOY, LARGE], ids=["12", "136"])
 def test_spreads_stand_below_the_means(grid, readable):
     given = with_seeds(grid)
-    figure = heatmap([given], grid, title="t", direction="higher", seeds=4)
+    figure = heatmap([given], grid, title="t", direction="higher")
     words = readable(figure)
     assert "higher is better, best outlined; mean ± standard deviation over 4 seeds" in words
     for place, lines in words_in_cells(figure).items():
@@ -358,7 +375,7 @@ def test_spreads_stand_below_the_means(grid, readable):
 
 def test_where_spreads_have_no_room_the_note_says_so(readable):
     given = with_seeds(grid := Grid(list(range(1, 21)), [float("nan")] * 20, LARGE.l1))
-    figure = heatmap([given], grid, title="t", direction=None, seeds=4)
+    figure = heatmap([given], grid, title="t", direction=None)
     assert "mean over 4 seeds, no room for standard deviations" in readable(figure)
     assert all(len(lines) == 1 for lines in words_in_cells(figure).values())
 
@@ -368,13 +385,13 @@ def test_cells_with_fewer_seeds_have_a_cut_corner(readable):
     given.counts[0, 1], given.counts[1, 2], given.counts[1, 5] = 3, 1, 0
     given.spreads[1, 2] = given.values[1, 5] = given.spreads[1, 5] = np.nan
     given.states[1, 5] = "failed"
-    figure = heatmap([given], TOY, title="t", direction="lower", seeds=4)
+    figure = heatmap([given], TOY, title="t", direction="lower")
     words = readable(figure)
     assert "cut corner: mean over fewer than 4 seeds" in words
     corners = [p.get_xy().mean(axis=0) for p in figure.axes[0].patches if p.get_gid() == "fewer"]
     assert [(round(y), round(x)) for x, y in corners] == [(0, 1), (1, 2)]
     assert len(words_in_cells(figure)[1, 2]) == 1  # one seed has no spread
-    complete = heatmap([with_seeds(TOY)], TOY, title="t", direction="lower", seeds=4)
+    complete = heatmap([with_seeds(TOY)], TOY, title="t", direction="lower")
     assert not any("corner" in words for words in readable(complete))
 
 

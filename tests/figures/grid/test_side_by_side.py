@@ -53,6 +53,12 @@ def written(axes: Any) -> dict[tuple[int, int], float]:
     }
 
 
+def cut(axes: Any) -> set[tuple[int, int]]:
+    """The cells of a panel with a corner cut off, by row and column."""
+    corners = [p.get_xy().mean(axis=0) for p in axes.patches if p.get_gid() == "fewer"]
+    return {(round(y), round(x)) for x, y in corners}
+
+
 def sides(*runs: Any) -> list[Side]:
     return [Side(run, f"{run.name}: correlation: none") for run in runs]
 
@@ -86,9 +92,24 @@ def test_seeds_are_means_and_other_axes_panels_of_their_own(readable):
     figure = side_by_side(METRICS["mmcs"], sides(run, fake("two", [8], [0.1])))
     words = readable(figure)
     assert {"one: correlation: none;", "train.lr=0.001", "train.lr=0.01"} <= set(words)
-    assert "means over 1 or 2 seeds" in " ".join(words)
+    assert "mean over 1 or 2 seeds" in " ".join(words)
+    assert not cut(figure.axes[0])
     assert written(figure.axes[0]) == {(0, 0): 0.01, (0, 1): 0.05}  # of 0 and 2, of 4 and 6
     assert written(figure.axes[1]) == {(0, 0): 0.02, (0, 1): 0.06}
+
+
+def test_a_mean_over_fewer_seeds_than_the_run_has_is_marked(readable):
+    extra = [{"seed": seed} for seed in range(3)]
+    one, two = fake("one", [8], [0.1, 0.2], extra=extra), fake("two", [8], [0.1, 0.2], 0.5)
+    for row in one.metrics()[1:3]:
+        row |= {"state": "failed", "mmcs": math.nan}
+    figure = side_by_side(METRICS["mmcs"], sides(one, two))
+    words = readable(figure)
+    assert "cut corner: mean over fewer seeds than the run has" in words
+    assert [cut(axes) for axes in figure.axes[:2]] == [{(0, 0)}, set()]
+    assert written(figure.axes[0]) == {(0, 0): 0, (0, 1): 0.04}  # of one seed, of 3, 4 and 5
+    alone = side_by_side(METRICS["mmcs"], sides(one))
+    assert "cut corner: mean over fewer than 3 seeds" in readable(alone)
 
 
 @pytest.mark.parametrize("runs", [1, 2])

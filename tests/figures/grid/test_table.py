@@ -103,9 +103,35 @@ def test_figures_say_that_they_show_means(run: Run, readable) -> None:
     assert any("mean ± standard deviation over 3 seeds" in line for line in words)
     assert {"failed", "train.lr=0.1", "train.lr=0.2"} <= set(words)
     curves = readable(metric_curves(table, METRICS["mmcs"], table.histories()))
-    assert "Lines: mean over 3 seeds; bands: from the lowest to the highest." in curves
+    over = "mean over the seeds that have {}, of 3; {}: from the lowest to the highest."
+    assert f"Lines: {over.format('a finite value', 'bands')}" in " ".join(curves)
     front = readable(sparsity_against_error(table))
-    assert "Points: mean over 3 seeds; bars: from the lowest to the highest." in front
+    assert f"Points: {over.format('a value', 'bars')}" in " ".join(front)
+
+
+def test_seeds_without_a_finite_value_are_no_part_of_a_mean(run: Run) -> None:
+    table = GridTable(run)
+    histories = table.histories()
+    cell = next(cell for cell in run.cells if (cell.dict_size, cell.seed) == (8, 2))
+    broken = histories[cell.name]["mmcs"].astype(float)
+    broken[1:3] = np.nan, np.inf
+    histories[cell.name] = {**histories[cell.name], "mmcs": broken}
+    line = next(iter(table.lines("mmcs", 8, histories)))
+    expected = EPOCHS + np.where(np.isin(np.arange(5), [1, 2]), 11 / 2, 111 / 3)
+    np.testing.assert_allclose(line.y, expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "marks"),
+    [([0.5], {"PCA": 0.5}), ([0.5, 0.5], {}), ([0.5, 0.25], {"PCA": 0.5, "truth": 0.25})],
+)
+def test_a_lone_baseline_is_shown_and_several_where_they_differ(
+    values: list[float], marks: dict[str, float], run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = zip(("pca", "truth"), values, strict=False)
+    rows = [{"baseline": name, "dict_size": 3, "mmcs": value} for name, value in known]
+    monkeypatch.setattr(Run, "baselines", lambda self: rows)
+    assert GridTable(run).references("mmcs").marks == marks
 
 
 @pytest.mark.parametrize("drawn", [True, False])

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.collections import PathCollection
+from scipy.stats import spearmanr
 
 from saesweep.catalogue import METRICS
 from saesweep.figures.recovery.prediction import draw_prediction, prediction_figure
+from saesweep.metrics.prediction import PREDICTORS
 
 
 def table(penalties: int, sizes: int, failed: int = 0) -> list[dict[str, Any]]:
@@ -75,3 +77,23 @@ def test_it_is_drawn_of_a_run(finished, readable):
 
 def test_nothing_done_is_no_crash(readable):
     assert "no cell has both" in readable(prediction_figure(table(3, 2, failed=6)))
+
+
+def test_correlations_are_turned_where_lower_is_better():
+    rows = table(6, 3)
+    figure = prediction_figure(rows)
+    axes = next(a for a in figure.axes if "Spearman" in a.get_xlabel())
+    for key, sign in (("fvu", -1), ("mmcs_larger", 1)):
+        known = [row for row in rows if math.isfinite(row[key])]
+        level = PREDICTORS.index(key)
+        parts = [known, *([r for r in known if r["dict_size"] == size] for size in (8, 16, 32))]
+        expected = [
+            sign * spearmanr([r[key] for r in part], [r["mmcs"] for r in part]).statistic
+            if part
+            else math.nan
+            for part in parts
+        ]
+        rings, dot = (line for line in axes.lines if set(line.get_ydata()) == {level})
+        np.testing.assert_allclose([*dot.get_xdata(), *rings.get_xdata()], expected)
+    assert METRICS["fvu"].direction == "lower"
+    assert METRICS["mmcs_larger"].direction == "higher"

@@ -157,3 +157,20 @@ def test_seeds_share_a_panel_and_other_axes_have_a_figure_each(tmp_path, finishe
     pooled = probability_figure(decaying(4), found_in(grid_of(1, 1), 4, 3), grid_of(1, 1), 0.9)
     assert len(dots(pooled)) == 12
     assert "up to 3, are pooled" in " ".join(readable(pooled))
+
+
+def test_the_caption_tells_what_stands_at_the_edge_and_windows_that_differ(readable):
+    grid = grid_of(1, 2)
+    p = np.append(decaying(30), [1e-8, 0.0])
+    same = " ".join(readable(probability_figure(p, found_in(grid, 32), grid, 0.9)))
+    assert "left edge: features less probable than 1e-6 of the most probable (2)." in same
+    assert "the running mean of 5 neighbours in probability" in same
+    found = found_in(grid, 32)
+    (first, _) = found
+    found[first] = Found(RNG.uniform(0.1, 1, (3, 32)))
+    words = " ".join(readable(probability_figure(decaying(32), found, grid, 0.9)))
+    assert "left edge" not in words
+    assert (
+        "the running mean of 5 to 13 neighbours in probability, about 1 in 8 of a panel's dots"
+        in words
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,16 @@ from matplotlib.figure import Figure
 
 from saesweep.config import SweepConfig
 from saesweep.figures.style import GREEN, RED
-from saesweep.figures.tracking.data import Course, empty_course, fold, image, shade, variants
+from saesweep.figures.tracking import data
+from saesweep.figures.tracking.data import (
+    MARKED,
+    Course,
+    empty_course,
+    fold,
+    image,
+    shade,
+    variants,
+)
 from saesweep.figures.tracking.draw import KINDS, draw_tracking, multiples
 from saesweep.figures.tracking.epochs import EpochAxis
 from saesweep.figures.tracking.image import Features
@@ -238,3 +248,42 @@ def test_small_multiples_are_readable(sizes, l1, n, epoch, kinds, readable):
         words = readable(figure)
         assert any(word.startswith("epoch") for word in words)
         assert figure.get_figwidth() == 6.5
+
+
+@pytest.mark.parametrize("columns", [100, 150])
+def test_however_many_columns_all_axes_are_on_the_page(columns):
+    l1 = [1e-3 * 1.05**k for k in range(columns)]
+    figure = drawn(Cosines, {(8, a): course() for a in l1})
+    for axes in figure.axes:
+        box = axes.get_position()
+        assert min(box.x0, box.y0) >= 0
+        assert max(box.x1, box.y1) <= 1
+    starts = sorted({line.get_xdata()[0] for line in panels_of(figure).lines})
+    assert len(starts) == columns  # side by side, and the last inside
+    assert starts[-1] < panels_of(figure).get_xlim()[1]
+
+
+def test_rows_of_very_many_features_are_the_means_of_their_colours(monkeypatch):
+    cosines = np.random.default_rng(0).uniform(0, 1, (3, 9001))
+    monkeypatch.setattr(data, "BLOCK", 1000)
+    seen = []
+
+    def shaded(some, threshold):
+        seen.append(some.shape[0])
+        return shade(some, threshold)
+
+    monkeypatch.setattr(data, "shade", shaded)
+    picture = image(cosines, 0.9)
+    assert max(seen) <= 1000  # colours of a part at a time
+    assert sum(seen) == 9001
+    colours = shade(cosines.T, 0.9)
+    borders = [row * 9001 // 256 for row in range(257)]
+    expected = [colours[a:b].mean(axis=0).round() for a, b in pairwise(borders)]
+    np.testing.assert_array_equal(picture, expected)
+
+
+def test_marks_are_not_made_where_none_are_drawn(monkeypatch):
+    few, many = (course(n) for n in (MARKED, MARKED + 1))
+    assert len(few.for_good) == MARKED
+    assert (many.moves.shape, len(many.for_good)) == ((0, 2), 0)
+    assert many.image.shape == (MARKED + 1, len(EPOCHS), 3)
