@@ -146,6 +146,8 @@ class JobsConfig(Section):
     """How often a job that was killed is started again, from its checkpoints."""
     fail_fast: bool = False
     """Stop the sweep at the first cell that fails."""
+    plot: bool = True
+    """Draw the figures when the sweep is over. `saesweep plot` draws them at any time."""
     ray: RayConfig = RayConfig()
     """For `backend: ray`."""
     slurm: SlurmConfig = SlurmConfig()

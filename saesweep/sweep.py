@@ -96,7 +96,12 @@ def run_sweep(
         jobs = _jobs(run, place, work, retry_failed)
         over = place.run(work, jobs)
         wishes.check()
-        return _conclude(run, source, reporter, wishes) if over else Summary(run, [], over=False)
+        if not over:
+            return Summary(run, [], over=False)
+        summary = _conclude(run, source, reporter, wishes)
+        if settings.plot:
+            _draw(run, reporter, wishes)
+        return summary
 
 
 def _jobs(run: Run, place: Backend, work: Work, retry_failed: bool) -> list[Job]:
@@ -117,23 +122,31 @@ def _jobs(run: Run, place: Backend, work: Work, retry_failed: bool) -> list[Job]
 
 def write_up(run: Run) -> Summary:
     """Write the tables and figures of ``run``, whose jobs are over."""
-    wishes = Wishes()
+    wishes, reporter = Wishes(), Reporter()
+    jobs = run.sweep_facts().get("jobs") or {}
     with wishes.listen(), run.lock(), _recorded(run):
         source = SyntheticSource(run.config.data, run.config.seed)
-        return _conclude(run, source, Reporter(), wishes)
+        summary = _conclude(run, source, reporter, wishes)
+        if jobs.get("plot", True):
+            _draw(run, reporter, wishes)
+        return summary
 
 
 def _conclude(run: Run, source: SyntheticSource, reporter: Reporter, wishes: Wishes) -> Summary:
-    """Write the tables and figures of what is done."""
+    """Write the tables of what is done."""
     reporter.note("baselines")
     write_baselines(run, source, reporter, wishes)
     rows = collect(run, wishes.check)
+    return Summary(run, rows)
+
+
+def _draw(run: Run, reporter: Reporter, wishes: Wishes) -> None:
+    """Draw the figures, unless they show what is there already."""
     if not _drawn(run):
         reporter.note("figures")
         drawn = draw_stills(run, report=lambda _: wishes.check())
         names = [path.name for path in drawn]
         write_json(run.figures_dir / DRAWN, {"files": names, "of": _what_is_drawn(run)})
-    return Summary(run, rows)
 
 
 def _drawn(run: Run) -> bool:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_run_status_results_plot_gif(saesweep: Command, small_file: Path, tmp_path: Path) -> None:
-    ran = saesweep("run", small_file)
+    ran = saesweep("run", small_file, "--set", "jobs.plot=true")
     assert ran.returncode == 0, ran.stderr
     assert "outputs/run1: 4 done" in ran.stdout
     assert "l1=0.1_dict=16" in ran.stdout
@@ -63,8 +63,11 @@ def test_run_status_results_plot_gif(saesweep: Command, small_file: Path, tmp_pa
     assert (tmp_path / "outputs/run2/config.yaml").exists()
 
 
-def test_run_with_json_prints_json_alone(saesweep: Command, small_file: Path) -> None:
+def test_run_with_json_prints_json_alone(
+    saesweep: Command, small_file: Path, tmp_path: Path
+) -> None:
     ran = saesweep("run", small_file, "--json", "--set", "train.epochs=5", "--name", "mine")
+    assert not (tmp_path / "outputs/mine/figures").exists()  # with jobs.plot: false
     result = json.loads(ran.stdout)
     assert result["done"] is True
     assert result["run"] == "outputs/mine"

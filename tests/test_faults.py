@@ -30,7 +30,7 @@ grid: {l1: [0.01, 0.1], dict_ratio: [2, 4]}
 train: {epochs: 6000, batch_size: 128}
 snapshot_every: 100
 eval: {n_samples: 1000, baselines: []}
-jobs: {device: cpu, checkpoint_every: 0.1}
+jobs: {device: cpu, checkpoint_every: 0.1, plot: false}
 """
 
 

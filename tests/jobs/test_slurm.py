@@ -41,12 +41,13 @@ grid: {l1: [0.01, 0.1], dict_size: [8], train.epochs: [50, 1500]}
 train: {steps_per_epoch: 10, batch_size: 128}
 snapshot_every: 100
 eval: {n_samples: 1000, baselines: [random]}
-jobs: {backend: slurm, stack: 1, checkpoint_every: 0.2, slurm: {cpus: 1, gpus: 0}}
+jobs: {backend: slurm, stack: 1, plot: false, checkpoint_every: 0.2, slurm: {cpus: 1, gpus: 0}}
 """
 SHORT = ["l1=0.01_dict=8_train.epochs=50", "l1=0.1_dict=8_train.epochs=50"]
 LONG = ["l1=0.01_dict=8_train.epochs=1500", "l1=0.1_dict=8_train.epochs=1500"]
 """Some seconds each."""
 TWO = ["--set", "grid.l1=[0.1]"]
+PLOT = ["--set", "jobs.plot=true"]
 ONE_LONG = [*TWO, "--set", "grid.train.epochs=[1500]"]
 
 
@@ -174,7 +175,7 @@ def test_a_cancelled_task_is_left_to_a_resume_and_goes_on(cluster: None, tmp_pat
 def test_a_detached_sweep_writes_its_tables_by_itself(cluster: None, tmp_path: Path) -> None:
     began = time.monotonic()
     words = ["--backend", "slurm", "--detach", "--device", "cpu", *TWO]
-    sweep = Sweep(tmp_path, "run", "small.yaml", *words, "--set", "jobs.slurm.at_once=1")
+    sweep = Sweep(tmp_path, "run", "small.yaml", *words, "--set", "jobs.slurm.at_once=1", *PLOT)
     code, text = sweep.end()
     assert code == 0, text
     assert "submitted; follow it with `saesweep status outputs/run1 --watch`" in text
