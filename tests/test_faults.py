@@ -30,7 +30,7 @@ grid: {l1: [0.01, 0.1], dict_ratio: [2, 4]}
 train: {epochs: 6000, batch_size: 128}
 snapshot_every: 100
 eval: {n_samples: 1000, baselines: []}
-jobs: {device: cpu, checkpoint_every: 0.1, plot: false}
+jobs: {device: cpu, plot: false, checkpoint_every: 0.1}
 """
 
 
@@ -197,7 +197,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_disk_that_fills_up_loses_nothing(
     small_disk: Path, tmp_path: Path, saesweep: Command
 ) -> None:
-    config = parse_config(CONFIG.replace("6000", "400"))
+    config = parse_config(CONFIG.replace("6000", "400").replace("plot: false", "plot: true"))
     whole = run_sweep(Run.create(config, tmp_path, "whole")).run
     run = Run.create(config, small_disk)
     ballast = small_disk / "ballast"
