@@ -17,6 +17,7 @@ from saesweep.fields import (
     PositiveSpread,
     Range,
     Section,
+    Size,
     Spread,
     Width,
     ends,
@@ -27,6 +28,10 @@ MOST_CORRELATED = 8192
 """The most features for which there is a full correlation matrix (0.5 GiB in float64)."""
 DENSE_FEATURES = 8192
 """With more features than this, only those are drawn that fire."""
+
+
+Likely = Annotated[float, Field(ge=1e-9)]
+"""Less is 0 in float32 for the rarer features."""
 
 
 class HierarchyConfig(Section):
@@ -78,7 +83,7 @@ class DataConfig(Section):
     probability_range: Range = None
     """[least, most]: the probabilities of the last and the first feature, in place of
     `mean_active`."""
-    mean_active: Annotated[Positive | None, Field(validate_default=True)] = None
+    mean_active: Annotated[Likely | None, Field(validate_default=True)] = None
     """How many features are active in a sample, on average; this or `probability_range`."""
     probability_law: Literal["decay", "zipf"] = "decay"
     """The probability of feature i is proportional to `decay`: decay**i; `zipf`:
@@ -112,9 +117,9 @@ class DataConfig(Section):
     """Trees of features. `null`: none."""
     empty_samples: Literal["activate_one", "keep"] = "activate_one"
     """A sample in which nothing fires gets one feature with coefficient 1, or stays empty."""
-    noise_std: NonNegative = 0.0
+    noise_std: Size = 0.0
     """Standard deviation of the noise that is added to each activation."""
-    bias_norm: NonNegative = 0.0
+    bias_norm: Size = 0.0
     """Norm of a constant vector, of random direction, that is added to every activation."""
 
     @field_validator("mean_active")
@@ -206,6 +211,8 @@ class DataConfig(Section):
             least, most = self.probability_range
             if least != most:
                 text = "features that are all equally likely have no range; set data.decay below 1"
+                if self.n_features == 1:
+                    text = "one feature has one probability: give it twice"
                 yield _misfit("probability_range", text, "decay", "n_features")
         if self.correlation == "batch" and not self.rescale:
             text = "with correlation: batch the probabilities are always rescaled; leave this out"
@@ -253,6 +260,9 @@ class DataConfig(Section):
             yield "rescale", "probability_range", "with probability_range it has no effect"
         if self.magnitudes == "half_normal" and self.magnitude_std is not None:
             yield "magnitude_std", "magnitudes", "of a half_normal it follows from the mean"
+        for key, default in (("correlation_rank", 25), ("correlation_scale", 0.1)):
+            if self.correlation != "low_rank" and getattr(self, key) != default:
+                yield key, "correlation", f"with correlation: {self.correlation} it has no effect"
         if self.magnitudes != "rectified_normal" and self.magnitude_std_spread:
             yield "magnitude_std_spread", "magnitudes", "only rectified_normal has one"
 

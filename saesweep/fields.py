@@ -21,6 +21,9 @@ Width = Annotated[int, BeforeValidator(whole), Field(gt=0, le=2**20)]
 Seed = Annotated[int, BeforeValidator(whole), Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+LARGEST = 1e12
+"""What anything in the data may measure: squares in float32 end at 1e38."""
+Size = Annotated[float, Field(ge=0, le=LARGEST)]
 
 
 class Section(BaseModel):
@@ -45,15 +48,15 @@ def _number(given: Any) -> bool:
 
 
 def _spread(given: Any) -> Any:
-    if (_number(given) or _pair(given)) and all(end >= 0 for end in ends(given)):
+    if (_number(given) or _pair(given)) and all(0 <= end <= LARGEST for end in ends(given)):
         return given
-    raise PydanticCustomError("allowed", "should be a number from 0 or [first, last]")
+    raise PydanticCustomError("allowed", "should be a number from 0 to 1e12, or [first, last]")
 
 
 def _above_zero(given: Any) -> Any:
-    if (_number(given) or _pair(given)) and all(end > 0 for end in ends(given)):
+    if (_number(given) or _pair(given)) and all(0 < end <= LARGEST for end in ends(given)):
         return given
-    raise PydanticCustomError("allowed", "should be a number above 0 or [first, last]")
+    raise PydanticCustomError("allowed", "should be a number above 0 up to 1e12, or [first, last]")
 
 
 def _range(given: Any) -> Any:

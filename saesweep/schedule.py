@@ -23,7 +23,10 @@ def check_schedule(given: Any) -> Any:
         case [_, *_] if all(map(_is_count, given)) and len(set(given)) == len(given):
             return sorted(map(int, given))
     raise PydanticCustomError(
-        "allowed", "should be a number of epochs, {form}, or a list of epochs", {"form": "{log: N}"}
+        "allowed",
+        "should be a number of epochs, {form} with N from 2 to {most}, or a list of epochs, from 1 "
+        "on and none of them twice",
+        {"form": "{log: N}", "most": MOST},
     )
 
 

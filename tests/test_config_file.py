@@ -126,7 +126,7 @@ def test_every_config_that_comes_along_is_right(path: Path) -> None:
         ("name: toy", "train: {epochs: 0}", "1:17: train.epochs: given 0: should be greater than 0"),
         ("name: toy", "train: {batch_size: -1e4}", "1:21: train.batch_size: given -10000.0: should be greater than 0"),
         ("name: toy", "train: {lr: 0}", "1:13: train.lr: given 0: should be greater than 0"),
-        ("name: toy", "snapshot_every: 0", "1:17: snapshot_every: given 0: should be a number of epochs, {log: N}, or a list of epochs"),
+        ("name: toy", "snapshot_every: 0", "1:17: snapshot_every: given 0: should be a number of epochs, {log: N} with N from 2 to 10000"),
         ("name: toy", "seed: -1", "1:7: seed: given -1: should be greater than or equal to 0"),
         ("name: toy", "eval: {learned_threshold: 1.5}", "1:27: eval.learned_threshold: given 1.5: should be less than or equal to 1"),
         ("1}", "1, decay: 1.01}", "2:65: data.decay: given 1.01: should be less than or equal to 1"),

@@ -18,6 +18,7 @@ def pca(x: Tensor, rank: int, seed: int) -> Baseline:
     """
     from sklearn.decomposition import PCA
 
+    _refuse(x, rank)
     model = PCA(n_components=rank, random_state=state(seed, "pca")).fit(x.numpy())
     components = torch.from_numpy(model.components_).float()
     return _linear("pca", components.T, components, torch.from_numpy(model.mean_).float())
@@ -27,10 +28,18 @@ def fast_ica(x: Tensor, rank: int, seed: int) -> Any:
     """scikit-learn's FastICA of ``x`` [samples, d_in] with ``rank`` sources."""
     from sklearn.decomposition import FastICA
 
+    _refuse(x, rank)
     model = FastICA(
         n_components=rank, whiten="unit-variance", max_iter=400, random_state=state(seed, "ica")
     )
     return model.fit(x.numpy())
+
+
+def _refuse(x: Tensor, rank: int) -> None:
+    if len(x) < rank:
+        raise ValueError(f"{rank} components need at least as many samples")
+    if not x.var(dim=0).any():
+        raise ValueError("the samples are all equal")
 
 
 def mixing(ica: Any) -> Baseline:

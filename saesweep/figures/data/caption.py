@@ -34,7 +34,7 @@ def _parts(data: DataConfig) -> Iterator[str]:
         yield (
             f"hierarchy: {_count(trees.roots, 'tree')} of depth {trees.depth}, "
             f"{trees.branching} children each: a child fires only with its parent and alone among "
-            f"its siblings{scaled}"
+            f"its siblings{scaled}; siblings more likely than their parent share its probability"
         )
     if data.empty_samples == "activate_one":
         yield "a sample in which nothing fires gets one feature with coefficient 1"
@@ -60,7 +60,8 @@ def _probabilities(data: DataConfig) -> str:
         rule = f"{data.decay:g}ⁱ · {data.mean_active:g}/{data.n_features}"
         return f"feature i fires with probability {rule}, {mean}"
     even = data.probability_law == "decay" and data.decay == 1
-    return f"{mean}, all equally likely" if even else f"{mean}, {falling}"
+    likely = "equally likely but for the hierarchy" if data.hierarchy else "all equally likely"
+    return f"{mean}, {likely}" if even else f"{mean}, {falling}"
 
 
 def _magnitudes(data: DataConfig) -> str:

@@ -93,7 +93,8 @@ def draw_key(sheet: Sheet, left: float, top: float, height: float, l1: Sequence[
         return top
     colours = penalty_colours(values)
     sheet.text(left, top, KEY_TITLE, va="baseline", color=GREY)
-    block = max(0.04, min(0.16, (height - 0.08) / len(values)))  # room or not, never nothing
+    room = max(height - 0.08, 0.04 * min(len(values), 32))  # room or not, never nothing
+    block = min(0.16, room / len(values))
     axes = sheet.axes(left, top + 0.08, 0.14, block * len(values))
     axes.imshow([[colours[value]] for value in values], aspect="auto", origin="lower")
     axes.spines[:].set_visible(False)

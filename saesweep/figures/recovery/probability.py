@@ -115,8 +115,8 @@ def running_mean(x: Floats, cosines: Floats, log: bool) -> Floats:
     """The running mean of ``cosines`` [cells, n_features] along ``x`` [n_features], [k, 2].
 
     Each point is the mean of `window` neighbours in x, of their cosines and of x (of its logarithm
-    where ``log``); only whole windows count. Where x says nothing (not ``log``) it is the mean of
-    all, from end to end.
+    where ``log``); only whole windows count, and points of one x count with their mean. Where x
+    says nothing (not ``log``) it is the mean of all, from end to end.
 
     >>> running_mean(np.array([1.0, 1.0, 1.0]), np.array([[0.0, 0.5, 1.0]]), log=True)
     array([[1. , 0.5]])
@@ -127,6 +127,8 @@ def running_mean(x: Floats, cosines: Floats, log: bool) -> Floats:
     if not log:
         return np.array([[end, points[:, 1].mean()] for end in (x.min(), x.max())])
     points = points[np.argsort(points[:, 0], kind="stable")]
+    _, tied, counts = np.unique(points[:, 0], return_inverse=True, return_counts=True)
+    points[:, 1] = (np.bincount(tied, points[:, 1]) / counts)[tied]
     points[:, 0] = np.log(points[:, 0])
     wide = min(window(len(points)), len(points))
     sums = np.cumsum(np.vstack([np.zeros(2), points]), axis=0)
