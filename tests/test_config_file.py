@@ -401,7 +401,7 @@ def configs(draw: st.DrawFn) -> SweepConfig:
                 "decay": decay,
                 "rescale": rescale,
                 "correlation": "batch" if batch else draw(st.sampled_from(["none", "sample"])),
-                "noise_std": draw(st.floats(0, 1e300)),
+                "noise_std": draw(st.floats(0, 1e12)),
             },
             "grid": grid,
             "train": {"lr": draw(positive), "epochs": draw(st.integers(1, 2**31))},

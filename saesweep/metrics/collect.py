@@ -52,14 +52,14 @@ def _compare_sizes(run: Run, rows: Sequence[Row], check: Callable[[], None]) -> 
         family.sort(key=lambda row: int(row["dict_size"]))
         atoms = [run.sae(row["cell"]).W_dec if row["state"] == "done" else None for row in family]
         for i, (row, own) in enumerate(zip(family, atoms, strict=True)):
-            if own is None:
+            larger = [other for other in atoms[i + 1 :] if other is not None]
+            if own is None or not larger:
                 continue
             check()
-            agreement = [mmcs_between(own, other) for other in atoms[i + 1 :] if other is not None]
-            if agreement:
-                row["mmcs_larger"] = fmean(agreement)
-                # The next size may have failed; the one after it is not "next".
-                row["mmcs_next_larger"] = agreement[0] if atoms[i + 1] is not None else math.nan
+            agreement = [mmcs_between(own, other) for other in larger]
+            row["mmcs_larger"] = fmean(agreement)
+            # The next size may have failed; the one after it is not "next".
+            row["mmcs_next_larger"] = agreement[0] if atoms[i + 1] is not None else math.nan
 
 
 def _write_matrix(run: Run, name: str, folded: Sequence[Point], values: Sequence[float]) -> None:

@@ -48,13 +48,14 @@ def test_the_running_mean_is_that_of_whole_windows():
     cosines = RNG.uniform(0, 1, (2, 20))
     wide = window(40)
     assert wide == 5
-    # The two cells of one feature tie, and come one after the other.
+    # The two cells of one feature tie, come one after the other, and count with their mean.
+    means = np.tile(cosines.mean(axis=0), 2)
     order = sorted(range(40), key=lambda k: (np.tile(p, 2)[k], k))
     expected = []
     for first in range(40 - wide + 1):
         inside = order[first : first + wide]
         logs = [np.log(np.tile(p, 2)[k]) for k in inside]
-        expected.append((np.exp(np.mean(logs)), np.mean([cosines.reshape(-1)[k] for k in inside])))
+        expected.append((np.exp(np.mean(logs)), np.mean([means[k] for k in inside])))
     np.testing.assert_allclose(running_mean(p, cosines, log=True), expected)
 
 
