@@ -34,7 +34,7 @@ def snapshot(group: Group, data: EvaluationSet, threshold: float) -> Snapshot:
     """Measure the cells of ``group`` as they are now."""
     totals = Totals.zero(len(group.cells), group.dict_size, data)
     for start, latents, x_hat in _forward(group, data):
-        totals.add(data, start, latents, x_hat, 0.0 if group.b_dec is None else group.b_dec)
+        totals.add(data, start, latents, x_hat, group.b_dec)
     C = recovery.cosines(data.features, group.decoder)
     columns = reconstruction(totals, data, group.b_dec) | {
         "mmcs": recovery.mmcs(C),

@@ -61,7 +61,7 @@ class Totals:
     made_product: Tensor
     """[cells] Σx·h"""
     made_sum: Tensor
-    """[cells, d_in] Σh"""
+    """[cells, d_in] Σh, where there is a b_dec"""
     fires: Tensor
     """[cells, dict_size] in how many samples each latent is non-zero"""
 
@@ -80,7 +80,7 @@ class Totals:
         start: int,
         latents: Tensor,
         x_hat: Tensor,
-        b_dec: Tensor | float = 0.0,
+        b_dec: Tensor | None = None,
     ) -> None:
         """Count the samples from ``start`` on.
 
@@ -92,11 +92,15 @@ class Totals:
         # Sums over samples are products with ones: five times as fast on a CPU as sums of booleans.
         # Counts stay exact, as a chunk has far fewer samples than the 2^24 that float32 counts.
         ones = latents.new_ones(len(latents), 1, latents.shape[1])
-        self.norm_ratios.add_(torch.linalg.vector_norm(x_hat, dim=-1) @ data.inverse_norms[place])
-        made = x_hat - b_dec
-        self.made_square.add_(torch.linalg.vector_norm(made, dim=-1).double().square().sum(dim=1))
-        self.made_sum.add_((ones @ made).squeeze(1))
-        self.made_product.add_(made.mul_(x).sum(dim=-1).double().sum(dim=1))
+        norms = torch.linalg.vector_norm(x_hat, dim=-1)
+        self.norm_ratios.add_(norms @ data.inverse_norms[place])
+        made = x_hat
+        if b_dec is not None:
+            made = x_hat - b_dec
+            norms = torch.linalg.vector_norm(made, dim=-1)
+            self.made_sum.add_((ones @ made).squeeze(1))
+        self.made_square.add_(norms.double().square().sum(dim=1))
+        self.made_product.add_(made.reshape(len(made), -1) @ x.reshape(-1))
         residual = torch.linalg.vector_norm(x_hat.sub_(x), dim=-1)
         self.squared_error.add_(residual.double().square().sum(dim=1))
         self.latent_sum.add_((ones @ latents).sum(dim=(1, 2)))
