@@ -150,7 +150,7 @@ def _draw(run: Run, reporter: Reporter, wishes: Wishes) -> None:
 
 
 def _drawn(run: Run) -> bool:
-    """Whether the figures show what is there: those of 2,000 cells take 16 seconds to draw."""
+    """Whether the figures show what is there: to draw them takes longer than all tables."""
     try:
         drawn = read_json(run.figures_dir / DRAWN)
         there = all((run.figures_dir / name).is_file() for name in drawn["files"])

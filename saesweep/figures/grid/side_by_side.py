@@ -14,6 +14,7 @@ from saesweep.catalogue import METRICS, Metric
 from saesweep.figures.grid.heatmap_page import Grid
 from saesweep.figures.grid.heatmaps import Panel, heatmap
 from saesweep.figures.style import LOSSES, save
+from saesweep.figures.variants import variant_name
 from saesweep.metrics.seeds import Point, points, seed_count
 from saesweep.run_folder import Run
 
@@ -43,7 +44,7 @@ class _Matrices:
         self._variants: dict[str, dict[tuple[int, float], Point]] = {}
         for point in points(rows):
             cell = side.run.cell(point.cells[0])
-            words = ", ".join(f"{axis}={_plain(x)}" for axis, x in point.apart(cell).items())
+            words = variant_name(point.apart(cell))
             place = cell.dict_size, _rounded(cell.l1)
             self._variants.setdefault(words, {})[place] = point
         places = [place for found in self._variants.values() for place in found]
@@ -116,7 +117,3 @@ def _union(matrices: Sequence[_Matrices]) -> Grid:
 
 def _rounded(l1: float) -> float:
     return float(f"{l1:.{DIGITS}g}")
-
-
-def _plain(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

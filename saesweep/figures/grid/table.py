@@ -12,6 +12,7 @@ from saesweep.figures.grid.curves import Line
 from saesweep.figures.grid.heatmap_page import Grid, References
 from saesweep.figures.grid.heatmaps import Panel
 from saesweep.figures.grid.trade_off import Front
+from saesweep.figures.variants import variant_name
 from saesweep.files import Arrays
 from saesweep.metrics.seeds import Point, points, seed_count
 from saesweep.run_folder import Run
@@ -49,10 +50,7 @@ class GridTable:
         self.variants = list(self._points)
 
     def _variant(self, point: Point) -> str:
-        return ", ".join(
-            f"{axis}={value:g}" if isinstance(value, float) else f"{axis}={value}"
-            for axis, value in point.apart(self._run.cell(point.cells[0])).items()
-        )
+        return variant_name(point.apart(self._run.cell(point.cells[0])))
 
     def _of_size(self, variant: str, size: int) -> list[Point]:
         return [point for point in self._points[variant] if point.rows[0]["dict_size"] == size]

@@ -14,12 +14,11 @@ from saesweep.figures.grid.heatmap_page import Grid
 from saesweep.figures.recovery.probability_page import draw_page
 from saesweep.figures.recovery.probability_scale import Scale
 from saesweep.figures.style import number
+from saesweep.figures.variants import MOST_VARIANTS, variants
 from saesweep.files import Row
 from saesweep.grid import Cell
 from saesweep.run_folder import Run
 
-MOST_FIGURES = 8
-"""Combinations of the values of further axes that have a figure each."""
 SHARE = 8
 """The running mean is over one in so many of the points."""
 FLOOR = 1e-6
@@ -47,20 +46,19 @@ def draw_probability(run: Run) -> Iterator[tuple[str, Figure]]:
     """
     probabilities = run.ground_truth()["probabilities"]
     rows = run.metrics()
-    variants = _variants(run.cells)
+    every = variants(run.cells)
     grid = _grid(rows)
-    for words, cells in list(variants.items())[:MOST_FIGURES]:
-        states = {row["cell"]: row["state"] for row in rows}
-        stem = f"mmcs_by_probability_{words.replace(', ', '_')}" if words else "mmcs_by_probability"
+    states = {row["cell"]: row["state"] for row in rows}
+    for variant in every[:MOST_VARIANTS]:
         yield (
-            stem,
+            variant.stem("mmcs_by_probability"),
             probability_figure(
                 probabilities,
-                {place: _found(run, same, states) for place, same in cells.items()},
+                {place: _found(run, same, states) for place, same in variant.cells.items()},
                 grid,
                 run.config.eval.learned_threshold,
-                title=words,
-                caption=_left_out(len(variants)),
+                title=variant.name,
+                caption=_left_out(len(every)),
             ),
         )
 
@@ -148,19 +146,6 @@ def window(points: int) -> int:
 # From the run
 
 
-def _variants(cells: Sequence[Cell]) -> dict[str, dict[tuple[int, float], list[Cell]]]:
-    """Cells by the values of further axes, then by size and penalty; seeds stand together."""
-    variants: dict[str, dict[tuple[int, float], list[Cell]]] = {}
-    for cell in cells:
-        words = ", ".join(
-            f"{axis}={value:g}" if isinstance(value, float) else f"{axis}={value}"
-            for axis, value in cell.extra.items()
-            if axis != "seed"
-        )
-        variants.setdefault(words, {}).setdefault((cell.dict_size, cell.l1), []).append(cell)
-    return variants
-
-
 def _grid(rows: Sequence[Row]) -> Grid:
     ratios = {row["dict_size"]: row["dict_ratio"] for row in rows}
     sizes = sorted(ratios)
@@ -244,7 +229,7 @@ def _windows(found: Iterable[Found], n: int) -> str:
     return f"{low} to {high} neighbours in probability, about 1 in {SHARE} of a panel's dots"
 
 
-def _left_out(variants: int) -> list[str]:
-    if variants <= MOST_FIGURES:
+def _left_out(count: int) -> list[str]:
+    if count <= MOST_VARIANTS:
         return []
-    return [f"The first {MOST_FIGURES} of {variants} combinations of further axes are drawn."]
+    return [f"The first {MOST_VARIANTS} of {count} combinations of further axes are drawn."]

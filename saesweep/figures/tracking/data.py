@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from saesweep.config import Scalar
 from saesweep.errors import RunError
+from saesweep.figures.variants import Variant
 from saesweep.files import Arrays
 from saesweep.grid import Cell
 from saesweep.metrics.changes import feature_changes, when_learned
@@ -50,30 +50,6 @@ class Course:
     """[n_features] the snapshot from which each, in that order, stays learned; or infinite.
 
     This and the moves are empty with more than `MARKED` features."""
-
-
-@dataclass(frozen=True)
-class Variant:
-    """The cells that share all values of axes other than L1, dictionary size and seed."""
-
-    name: str
-    """As ``train.lr=0.001``; empty where there is no such axis."""
-    cells: dict[tuple[int, float], list[Cell]]
-    """By dictionary size and L1 penalty: one cell a seed."""
-
-
-def variants(cells: Sequence[Cell]) -> list[Variant]:
-    """The ``cells`` of a run, sorted into variants in grid order."""
-    found: dict[str, Variant] = {}
-    for cell in cells:
-        name = ", ".join(_word(k, v) for k, v in cell.extra.items() if k != "seed")
-        variant = found.setdefault(name, Variant(name, {}))
-        variant.cells.setdefault((cell.dict_size, cell.l1), []).append(cell)
-    return list(found.values())
-
-
-def _word(axis: str, value: Scalar) -> str:
-    return f"{axis}={value:.10g}" if isinstance(value, float) else f"{axis}={value}"
 
 
 def courses(run: Run, variant: Variant) -> Iterator[tuple[tuple[int, float], Course]]:

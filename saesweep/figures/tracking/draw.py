@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
 from saesweep.figures.style import Sheet, number
-from saesweep.figures.tracking.data import Course, Variant, courses, variants
+from saesweep.figures.tracking.data import Course, courses
 from saesweep.figures.tracking.epochs import EpochAxis
 from saesweep.figures.tracking.image import Features
 from saesweep.figures.tracking.kinds import Cosines, Counts, Dead, Kind
 from saesweep.figures.tracking.page import Multiples
+from saesweep.figures.variants import MOST_VARIANTS, variants
 from saesweep.run_folder import Run
 
 KINDS: tuple[type[Kind], ...] = (Counts, Cosines, Dead, Features)
-MOST_VARIANTS = 8
-"""Combinations of values of other axes that are drawn, a set of figures each."""
 
 
 def draw_tracking(run: Run) -> Iterator[tuple[str, Figure]]:
@@ -47,13 +45,7 @@ def draw_tracking(run: Run) -> Iterator[tuple[str, Figure]]:
                 note=variant.name,
                 words=[words for words in (folded, left_out) if words],
             )
-            yield _stem(kind, variant), figure
-
-
-def _stem(kind: type[Kind], variant: Variant) -> str:
-    if not variant.name:
-        return kind.stem
-    return f"{kind.stem}_{re.sub(r'[^A-Za-z0-9_.=+-]+', '_', variant.name)}"
+            yield variant.stem(kind.stem), figure
 
 
 def multiples(

@@ -58,7 +58,7 @@ def test_nmf_finds_parts_that_are_not_negative() -> None:
 def test_nmf_of_data_that_are_not_negative_is_nmf_as_usual() -> None:
     x = np.abs(np.random.default_rng(0).normal(size=(200, 6))).astype(np.float32)
     found = nmf(torch.from_numpy(x).double(), 3, seed=4)
-    settings = {"init": "random", "solver": "cd", "max_iter": factors.SWEEPS, "tol": 0}
+    settings = {"init": "random", "solver": "cd", "max_iter": 15, "tol": 0}
     plain = NMF(3, random_state=state(4, "nmf"), **settings)
     plain.fit(np.hstack([x, np.zeros_like(x)]))
     np.testing.assert_allclose(found.atoms[0], plain.components_[:, :6], rtol=1e-4, atol=1e-5)
@@ -99,8 +99,8 @@ def test_dictionary_learning_is_that_of_scikit_learn() -> None:
     found = dictionary_learning(torch.from_numpy(x), 4, seed=7)
     model = MiniBatchDictionaryLearning(
         4,
-        alpha=PENALTY,
-        max_iter=factors.EPOCHS,
+        alpha=0.05,
+        max_iter=3,
         tol=0,
         max_no_improvement=None,
         fit_algorithm="cd",

@@ -12,7 +12,6 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
-from saesweep.config import SweepConfig
 from saesweep.figures.style import GREEN, RED
 from saesweep.figures.tracking import data
 from saesweep.figures.tracking.data import (
@@ -22,13 +21,11 @@ from saesweep.figures.tracking.data import (
     fold,
     image,
     shade,
-    variants,
 )
 from saesweep.figures.tracking.draw import KINDS, draw_tracking, multiples
 from saesweep.figures.tracking.epochs import EpochAxis
 from saesweep.figures.tracking.image import Features
 from saesweep.figures.tracking.kinds import AMBER, DARK, PINK, SKY, Cosines, Counts, Dead, Kind
-from saesweep.grid import expand
 from saesweep.run_folder import Run
 
 EPOCHS = np.arange(0, 101, 10)
@@ -190,16 +187,6 @@ def test_epochs_are_logarithmic_where_snapshots_are():
     assert len(edges) == len(LOG_EPOCHS) + 1
     assert (np.diff(edges) > 0).all()
     assert not EpochAxis([np.array([0, 1, 2, 3, 4, 50])]).logarithmic  # within two decades
-
-
-def test_other_axes_are_variants_and_seeds_are_not():
-    data = {"activation_dim": 3, "n_features": 2, "mean_active": 1}
-    grid = {"l1": [0.1, 0.2], "dict_ratio": [2], "seed": [0, 1], "train.lr": [1e-3, 3e-4]}
-    found = variants(expand(SweepConfig.model_validate({"data": data, "grid": grid})))
-    assert [variant.name for variant in found] == ["train.lr=0.001", "train.lr=0.0003"]
-    cells = found[1].cells
-    assert list(cells) == [(4, 0.1), (4, 0.2)]
-    assert [cell.seed for cell in cells[4, 0.2]] == [0, 1]
 
 
 def test_draws_a_run(finished: Run, readable):
