@@ -57,7 +57,7 @@ class SAELens(Peer):
 
         sae = StandardTrainingSAE(
             StandardTrainingSAEConfig(
-                d_in=config.data.activation_dim, d_sae=cell.dict_size, l1_coefficient=cell.l1
+                d_in=config.data.activation_dim, d_sae=cell.dict_size, l1_coefficient=cell.sparsity
             )
         )
         settings = SAETrainerConfig(
@@ -92,7 +92,7 @@ class DictionaryLearning(Peer):
             layer=0,
             lm_name="synthetic",
             lr=cell.train.lr,
-            l1_penalty=cell.l1,
+            l1_penalty=cell.sparsity,
             warmup_steps=0,
             sparsity_warmup_steps=None,
             device="cpu",

@@ -3,6 +3,7 @@
     python benchmarks/train.py            # about two minutes on two cores
     python benchmarks/train.py --peers    # also sae-lens and dictionary-learning, where installed
     python benchmarks/train.py --quick    # three rounds instead of fifteen and nine
+    python benchmarks/train.py --variants # each variant stacked and one cell after another
 
 Everything is timed in this one process. A round times each trainer in turn, and the matrix rate
 around the first, so that what slows the machine for a while slows all of them; ratios are taken
@@ -117,7 +118,7 @@ class Plain:
                 latents = torch.relu(x @ W_enc + b_enc)
                 x_hat = latents @ W_dec
                 l1 = latents.abs().sum(dim=1).mean()
-                loss = (x - x_hat).square().sum(dim=1).mean() + cell.l1 * l1
+                loss = (x - x_hat).square().sum(dim=1).mean() + cell.sparsity * l1
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
@@ -221,11 +222,17 @@ def main() -> None:
     )
     parser.add_argument("--peers", action="store_true", help="time other libraries as well")
     parser.add_argument("--quick", action="store_true", help="three rounds")
+    parser.add_argument("--variants", action="store_true", help="every variant, and no other case")
     arguments = parser.parse_args()
     print(
         f"torch {torch.__version__}, {torch.get_num_threads()} threads, "
         f"Python {platform.python_version()}, {platform.machine()}"
     )
+    if arguments.variants:
+        import variants
+
+        variants.report(3 if arguments.quick else 9)
+        return
     toy, large = load_config(TOY), SweepConfig.model_validate(LARGE)
     for case in (
         Case("(a) the toy grid: 12 cells, d = 3, batches of 4,096", toy, 50, 15, 10, None),

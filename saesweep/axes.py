@@ -132,10 +132,7 @@ def axis_of(kind: Any) -> Any:
 _RULES = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def grid_model(kinds: dict[str, Any], required: set[str]) -> type[BaseModel]:
-    """A pydantic model with one axis for each key of ``kinds``."""
-    fields: dict[str, Any] = {
-        key: (axis_of(kind), ...) if key in required else (axis_of(kind) | None, None)
-        for key, kind in kinds.items()
-    }
+def grid_model(kinds: dict[str, Any]) -> type[BaseModel]:
+    """A pydantic model with one axis for each key of ``kinds``; none of them need be there."""
+    fields: dict[str, Any] = {key: (axis_of(kind) | None, None) for key, kind in kinds.items()}
     return create_model("Grid", __config__=_RULES, **fields)

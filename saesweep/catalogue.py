@@ -142,6 +142,20 @@ METRICS = {
             "latents as detectors of their best-matching feature: mean accuracy over latents",
         ),
         Metric(
+            "brier",
+            "Brier Score",
+            "lower",
+            "mean over samples and latents of (a latent's probability of being active − whether "
+            "its best-matching feature is)²; only of variants that say one",
+        ),
+        Metric(
+            "calibration_error",
+            "Expected Calibration Error",
+            "lower",
+            "mean over 15 bins of |a latent's probability of being active − how often its "
+            "best-matching feature is|, by their share; only of variants that say one",
+        ),
+        Metric(
             "n_learned",
             "Learned Features",
             "higher",

@@ -203,7 +203,8 @@ class CellFolder:
                 f"{path}: written in format {facts.get('format')}; "
                 f"saesweep {__version__} continues format {FORMAT}"
             )
-        if facts.get("cell") != self.cell.describe():
+        of = facts.get("cell")
+        if not isinstance(of, dict) or self.cell.differences(of):
             raise RunError(f"{path}: of a cell with other hyperparameters")
         return Checkpoint(arrays, int(facts["step"]), float(facts["seconds"]))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from saesweep import provenance
 from saesweep.catalogue import METRICS
-from saesweep.config_file import flat
+from saesweep.config_checks import flat
 from saesweep.errors import UsageError
 from saesweep.files import Row
 from saesweep.run_folder import Run

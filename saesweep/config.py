@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from saesweep.axes import distinct, grid_model
-from saesweep.config_checks import Misfit, refuse, size_misfits
+from saesweep.config_checks import Misfit, latents, refuse, size_misfits
 from saesweep.data_config import DataConfig
-from saesweep.fields import Count, NonNegative, Positive, Section, Seed, whole
+from saesweep.fields import Count, NonNegative, Positive, Section, Seed, Share, whole
+from saesweep.model_config import (
+    ModelKeys,
+    Options,
+    ReluOptions,
+    axes_of,
+    axis_misfits,
+    keys_of,
+    offered,
+    options_of,
+    resolved,
+    variants_of,
+)
 from saesweep.schedule import Schedule, check_schedule
 
 Scalar = bool | int | float | str
@@ -55,17 +69,11 @@ def _auto_or_count(given: Any) -> Any:
     raise PydanticCustomError("allowed", "should be auto or a whole number above 0")
 
 
-class ModelConfig(Section):
-    """The sparse autoencoder."""
-
-    variant: Literal["relu"] = "relu"
-    """latents = ReLU(x W_enc + b_enc), x_hat = latents W_dec, rows of W_dec of norm 1."""
-    decoder_bias: bool = False
-    """Learn b_dec: x_hat = latents W_dec + b_dec, and the encoder sees x - b_dec."""
+LP_END = "lp_end is for relu with `penalty: lp`"
 
 
 class TrainConfig(Section):
-    """How each cell is trained: Adam (betas 0.9, 0.999) on fresh batches."""
+    """How each cell is trained, on fresh batches that all cells see alike."""
 
     epochs: Count = 1000
     """How many epochs."""
@@ -73,11 +81,46 @@ class TrainConfig(Section):
     """Optimiser steps in an epoch."""
     batch_size: Count = 4096
     """Samples in a batch. Every cell sees the same batches."""
+    optimiser: Literal["adam", "schedule_free"] = "adam"
+    """`adam`: betas 0.9, 0.999. `schedule_free`: AdamW of the package schedulefree, which averages
+    weights instead of lowering the learning rate."""
     lr: Positive = 1e-3
     """Learning rate."""
+    lr_warmup: Share = 0.0
+    """The share of all steps over which the learning rate rises to lr in a straight line."""
+    lr_decay: Literal["none", "linear", "cosine"] = "none"
+    """How the learning rate falls to 0 after its warm-up."""
+    clip_norm: NonNegative = 0.0
+    """The norm to which a cell's gradient is shortened where it is longer; 0: never."""
+    average: Share = 0.0
+    """Measure and keep a running mean of the weights, to which each step adds 1 - average of its
+    own, as 0.999; 0: the weights themselves."""
     loss: Literal["sum", "mean"] = "sum"
     """`sum`: mean over samples of ‖x - x_hat‖² + l1 * ‖latents‖₁.
     `mean`: mean over samples and dimensions of (x - x_hat)² + l1 * mean ‖latents‖₁ / dict_size."""
+    penalty_warmup: Share = 0.0
+    """The share of all steps over which the penalty rises to its full weight."""
+    lp_end: NonNegative = 0.0
+    """For relu: the power to which model.lp falls in a straight line, from the end of the penalty's
+    warm-up to that of training, while the penalty keeps its size; 0: it stays."""
+    revive: Literal["none", "resample", "ghost_grads", "auxk"] = "none"
+    """What is done about latents that do not fire. `resample`: they start again from inputs with
+    large errors. `ghost_grads`, `auxk`: they learn to make up for the error of the others."""
+    dead_after: Annotated[float, Field(gt=0, lt=1)] = 0.0625
+    """The share of all steps that makes a window: what fired in none of its steps is dead through
+    the next one, until it fires."""
+    resample_times: Count = 4
+    """For `resample`: how often, at the end of every second window."""
+
+    def misfits(self, model: Options) -> Iterator[str]:
+        """What does not go together with the keys of a cell's ``model``."""
+        if self.lp_end > 0 and isinstance(model, ReluOptions):
+            if model.penalty != "lp":
+                yield LP_END
+            elif self.lp_end >= model.lp:
+                yield f"lp_end {self.lp_end:g} should be below lp {model.lp:g}"
+        if self.average > 0 and self.optimiser == "schedule_free":
+            yield "schedule_free averages by itself; leave average at 0"
 
 
 class EvalConfig(Section):
@@ -156,30 +199,45 @@ class JobsConfig(Section):
     """A grid with more cells than this is refused, as it is more likely a slip."""
 
 
-_GridModel = grid_model(
-    {
-        "l1": NonNegative,
-        "dict_ratio": Positive,
-        "dict_size": Count,
-        "seed": Seed,
-        **{
-            f"{section}.{name}": Annotated[
-                field.annotation,
-                *field.metadata,
-                Field(description=field.description),
-            ]
-            for section, model in (("train", TrainConfig), ("model", ModelConfig))
-            for name, field in model.model_fields.items()
-        },
-    },
-    required={"l1"},
-)
+def _axes_of_section(section: str, model: type[Section]) -> dict[str, Any]:
+    """The kinds of the axes that the keys of a section make."""
+    return {
+        f"{section}.{name}": Annotated[
+            field.annotation,
+            *field.metadata,
+            Field(description=field.description),
+        ]
+        for name, field in model.model_fields.items()
+    }
+
+
+_AXES: dict[str, Any] = {
+    "l1": NonNegative,
+    "k": Count,
+    "l0_coefficient": NonNegative,
+    "prior_rate": NonNegative,
+    "dict_ratio": Positive,
+    "dict_size": Count,
+    "seed": Seed,
+    **_axes_of_section("train", TrainConfig),
+    **_axes_of_section("model", ModelKeys),
+}
+_GridModel = grid_model(_AXES)
 
 
 def _grid(given: Any) -> dict[str, list[Scalar]]:
     """The grid's axes, written out, in the order in which they were given."""
-    axes = _GridModel.model_validate(given).model_dump(exclude_none=True)
+    model = _GridModel
+    foreign = {*given} - {*_AXES} if isinstance(given, dict) else set()
+    if offered() and any(str(key).startswith("model.") for key in foreign):
+        model = grid_model({**_AXES, **_axes_of_section("model", keys_of([*offered()]))})
+    axes = model.model_validate(given).model_dump(exclude_none=True)
     return {key: axes[key] for key in given if key in axes}
+
+
+def _model(given: Any, info: ValidationInfo) -> dict[str, Any]:
+    """The keys of `model`, for the variants of the grid."""
+    return resolved(given, info.data.get("grid", {}))
 
 
 class SweepConfig(Section):
@@ -196,11 +254,18 @@ class SweepConfig(Section):
         BeforeValidator(_grid),
         WithJsonSchema(_GridModel.model_json_schema()),
     ]
-    """The axes. `l1` and one of `dict_ratio` (times n_features) and `dict_size`; also `seed` and
-    any key of `train` and `model`, as `train.lr`. An axis is a list, `{logspace: [a, b, n]}`,
-    `{linspace: [a, b, n]}` or `{pow2: [a, b]}`."""
-    model: ModelConfig = ModelConfig()
-    """The autoencoder."""
+    """The axes: what makes each variant sparse (`l1` for relu and gated, `k` for topk, batchtopk
+    and matryoshka, `l0_coefficient` for jumprelu, `prior_rate` for variational) and one of
+    `dict_ratio` (times n_features) and `dict_size`; also `seed` and any key of `train` and `model`,
+    as `train.lr` and `model.variant`. An axis is a list, `{logspace: [a, b, n]}`,
+    `{linspace: [a, b, n]}` or `{pow2: [a, b]}`. A variant takes part in those axes
+    that it has."""
+    model: Annotated[
+        dict[str, Any],
+        BeforeValidator(_model),
+        WithJsonSchema(ModelKeys.model_json_schema()),
+    ] = Field(default={}, validate_default=True)
+    """The autoencoder: its variant, and the keys that the variant has."""
     train: TrainConfig = TrainConfig()
     """The training."""
     snapshot_every: Annotated[Schedule, BeforeValidator(check_schedule)] = 10
@@ -216,13 +281,59 @@ class SweepConfig(Section):
         misfits = (
             *self.data.misfits(),
             *size_misfits(self.grid, self.data.n_features),
+            *axis_misfits(self.grid, self.model),
             *self._cell_misfits(),
         )
         refuse("config", misfits)
         return self
 
+    def axes(self) -> dict[str, dict[str, Sequence[Any]]]:
+        """For each variant the axes of the grid that it takes part in."""
+        names = variants_of(self.grid, self.model)
+        return {name: axes_of(name, self.grid) for name in names}
+
+    def train_at(self, point: Mapping[str, Any]) -> TrainConfig:
+        """`train` at a ``point`` of the grid: values by axis."""
+        return self.train.model_copy(update=_of_section("train", point))
+
+    def model_at(self, variant: str, point: Mapping[str, Any]) -> Options:
+        """The keys of ``variant`` at a ``point`` of the grid."""
+        options = options_of(variant)
+        keys = {**self.model, **_of_section("model", point)}
+        return options(**{key: keys[key] for key in options.model_fields})
+
+    def size_at(self, point: Mapping[str, Any]) -> int | None:
+        """The dictionary size at a ``point`` of the grid; None where a ratio makes none."""
+        if "dict_size" in point:
+            return int(point["dict_size"])
+        return latents(point["dict_ratio"], self.data.n_features)
+
     def _cell_misfits(self) -> Iterator[Misfit]:
-        cells = math.prod(len(values) for values in self.grid.values())
+        cells = sum(math.prod(map(len, axes.values())) for axes in self.axes().values())
         if cells > self.jobs.max_cells:
             text = f"{cells:,} cells are more than jobs.max_cells: {self.jobs.max_cells:,}"
             yield Misfit(("grid",), text, ("grid", "jobs.max_cells"))
+            return
+        found: dict[str, None] = {}
+        if max([self.train.lp_end, *self.grid.get("train.lp_end", [])]) > 0 and not any(
+            issubclass(options_of(name), ReluOptions) for name in self.axes()
+        ):
+            found[LP_END] = None
+        for variant, axes in self.axes().items():
+            sparsity = options_of(variant).sparsity
+            if sparsity not in axes or not {"dict_size", "dict_ratio"} & {*axes}:
+                continue  # said already
+            for values in itertools.product(*axes.values()):
+                point = dict(zip(axes, values, strict=True))
+                size, model = self.size_at(point), self.model_at(variant, point)
+                if size is not None:
+                    texts = model.misfits(point[sparsity], size)
+                    found |= {f"{variant}: {text}": None for text in texts}
+                found |= dict.fromkeys(self.train_at(point).misfits(model))
+        yield from (Misfit(("grid",), text, ("grid", "model", "train")) for text in found)
+
+
+def _of_section(section: str, point: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of the axes of a section, by its keys."""
+    pairs = ((axis.partition("."), value) for axis, value in point.items())
+    return {key: value for (first, _, key), value in pairs if first == section}

@@ -79,3 +79,18 @@ def largest_mean(value: float) -> str:
     """
     digits = 5 - math.floor(math.log10(value))
     return f"{math.floor(value * 10**digits) / 10**digits:.6g}"
+
+
+def flat(data: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested sections as dotted keys; the axes of a grid have dots of their own.
+
+    >>> flat({"seed": 0, "train": {"lr": 0.1}, "grid": {"train.loss": ["sum"]}})
+    {'seed': 0, 'train.lr': 0.1, 'grid.train.loss': ['sum']}
+    """
+    pairs: dict[str, Any] = {}
+    for key, value in data.items():
+        inner = (
+            flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {before + key: value}
+        )
+        pairs |= inner
+    return pairs

@@ -6,7 +6,7 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,6 +17,7 @@ from saesweep import yaml_file
 from saesweep.config import SweepConfig, _GridModel
 from saesweep.config_checks import MISFIT
 from saesweep.errors import ConfigError
+from saesweep.model_config import ModelKeys
 from saesweep.yaml_file import Document, Location
 
 MOST_SHOWN = 30
@@ -71,21 +72,6 @@ def dump_config(config: SweepConfig) -> str:
     ``parse_config`` of the result gives the same config.
     """
     return yaml_file.dump(config.model_dump())
-
-
-def flat(data: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Nested sections as dotted keys; the axes of a grid have dots of their own.
-
-    >>> flat({"seed": 0, "train": {"lr": 0.1}, "grid": {"train.loss": ["sum"]}})
-    {'seed': 0, 'train.lr': 0.1, 'grid.train.loss': ['sum']}
-    """
-    pairs: dict[str, Any] = {}
-    for key, value in data.items():
-        inner = (
-            flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {before + key: value}
-        )
-        pairs |= inner
-    return pairs
 
 
 def json_schema() -> str:
@@ -223,7 +209,7 @@ def _keys(location: Location) -> list[str]:
     for step in location:
         annotation = model.model_fields[str(step)].annotation
         kinds = get_args(annotation) or (annotation,)  # of a section that may be null, too
-        model = _GridModel if step == "grid" else kinds[0]
+        model = {"grid": _GridModel, "model": ModelKeys}.get(str(step), kinds[0])
     return list(model.model_fields)
 
 

@@ -9,11 +9,12 @@ from pydantic import ValidationError
 
 from saesweep import provenance
 from saesweep.config import SweepConfig
-from saesweep.config_file import flat
+from saesweep.config_checks import flat
 from saesweep.data.ground_truth import ground_truth
 from saesweep.data.synthetic import SyntheticSource
 from saesweep.errors import RunError, UsageError
 from saesweep.files import Row, read_json, write_tensors
+from saesweep.grid import differences
 from saesweep.run_folder import Run
 from saesweep.version import FORMAT, __version__
 
@@ -59,7 +60,7 @@ def _refuse_other_cells(run: Run) -> None:
         if not os.path.isfile(path):
             continue
         try:
-            changes = _differences(flat(read_json(path)), flat(cell.describe()))
+            changes = cell.differences(read_json(path))
         except RunError:
             continue  # damaged: its result, if there is one, says so by its hash
         if changes and run.folder(cell).state() != "damaged":
@@ -79,7 +80,7 @@ def _changes(began: object, config: SweepConfig) -> list[str]:
         | flat({key: value for key, value in one.items() if key not in FREE})
         for one in (_with_later_keys(began), config.model_dump())
     )
-    return _differences(before, now)
+    return differences(before, now)
 
 
 def _with_later_keys(began: Row) -> Row:
@@ -88,16 +89,6 @@ def _with_later_keys(began: Row) -> Row:
         return SweepConfig.model_validate(began).model_dump()
     except ValidationError:
         return began
-
-
-def _differences(before: Row, now: Row) -> list[str]:
-    """The keys whose values are not the same, with both.
-
-    >>> _differences({"seed": 0, "train.lr": 0.001}, {"seed": 0, "train.lr": 0.01})
-    ['train.lr was 0.001 and is 0.01']
-    """
-    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    return [f"{key} was {before.get(key)} and is {now.get(key)}" for key in keys]
 
 
 def _shown(changes: list[str]) -> str:

@@ -8,12 +8,16 @@ from collections.abc import Mapping
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.measure import Measurement
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from saesweep.grid import Cell, Job
 from saesweep.reporting import Reporter, counted
+
+WIDE = 10_000
+"""Columns of a terminal into which any table fits, to measure it."""
 
 LINE_SECONDS = 5.0
 """How often plain lines report progress."""
@@ -168,24 +172,39 @@ class LiveDisplay(Reporter):
         return Group(self._grid(), line) if self.cells else line
 
     def _grid(self) -> RenderableType:
-        """Rows: dictionary sizes (and other axes); columns: L1; each cell its MMCS so far."""
-        penalties = list(dict.fromkeys(f"{cell.l1:.4g}" for cell in self.cells))
-        lines: dict[str, dict[str, Text]] = {}
-        for cell in self.cells:
-            head = " ".join([str(cell.dict_size), *(f"{k}={v}" for k, v in cell.extra.items())])
-            lines.setdefault(head, {})[f"{cell.l1:.4g}"] = self.shown[cell.name]
-        width = max(map(len, lines)) + sum(max(len(p), 7) + 2 for p in penalties)
-        if width > self.console.width or len(lines) > self.console.height - 4:
+        """A table for each sparsity axis, with each cell's MMCS so far."""
+        axes = dict.fromkeys(cell.axis for cell in self.cells)
+        tables = [self._of_axis([c for c in self.cells if c.axis == axis]) for axis in axes]
+        wide = self.console.options.update(width=WIDE)
+        width = max(Measurement.get(self.console, wide, table).minimum for table in tables)
+        high = sum(table.row_count + 1 for table in tables)
+        if width > self.console.width or high > self.console.height - 3:
             states = [text.plain for text in self.shown.values()]
             waiting = states.count("·")
             return Text(f"{len(states)} cells, {waiting} waiting (too many to show here)")
+        return Group(*tables)
+
+    def _of_axis(self, cells: list[Cell]) -> Table:
+        """Rows: dictionary sizes (and other axes); columns: values on the axis of ``cells``."""
+        lines: dict[str, dict[float, Text]] = {}
+        for cell in cells:
+            row = lines.setdefault(_row_name(cell), {})
+            row[cell.sparsity] = self.shown[cell.name]
+        values = list(dict.fromkeys(cell.sparsity for cell in cells))
+        axis = cells[0].axis
         table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-        table.add_column("mmcs", style="bold", no_wrap=True)
-        for penalty in penalties:
-            table.add_column(penalty, justify="right", min_width=7, no_wrap=True)
+        table.add_column(f"mmcs by {axis.short}", style="bold", no_wrap=True)
+        for value in values:
+            table.add_column(f"{value:.4g}", justify="right", min_width=7, no_wrap=True)
         for head, row in lines.items():
-            table.add_row(head, *(row.get(penalty, Text("")) for penalty in penalties))
+            table.add_row(head, *(row.get(value, Text("")) for value in values))
         return table
+
+
+def _row_name(cell: Cell) -> str:
+    """Its size, its variant, and its values on other axes: ``24 topk seed=1``."""
+    others = (v if k == "model.variant" else f"{k}={v}" for k, v in cell.extra.items())
+    return " ".join([str(cell.dict_size), *map(str, others)])
 
 
 def _mark(state: str) -> Text:

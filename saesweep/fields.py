@@ -21,6 +21,7 @@ Width = Annotated[int, BeforeValidator(whole), Field(gt=0, le=2**20)]
 Seed = Annotated[int, BeforeValidator(whole), Field(ge=0, lt=2**63)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 LARGEST = 1e12
 """What anything in the data may measure: squares in float32 end at 1e38."""
 Size = Annotated[float, Field(ge=0, le=LARGEST)]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from saesweep.config import ModelConfig, Scalar, SweepConfig, TrainConfig
+from saesweep.config import Scalar, SweepConfig, TrainConfig
+from saesweep.config_checks import flat
+from saesweep.model_config import Options
 from saesweep.schedule import snapshot_count
+from saesweep.sparsity import AXES, SparsityAxis
 
 STACK_BYTES = 4 << 30
 """What a job of stacked cells may take in memory. A constant, so that the plan does not depend on
@@ -30,27 +33,58 @@ class Cell:
 
     name: str
     """Its axes: ``l1=0.01_dict=24``."""
-    l1: float
-    """The L1 penalty α."""
+    sparsity: float
+    """Its value on the axis that makes it sparse: the L1 penalty α, k, …"""
     dict_size: int
     """How many latents it has."""
     seed: int
     """Seeds its initial weights, under the seed of the run."""
     train: TrainConfig
-    model: ModelConfig
+    model: Options
     extra: dict[str, Scalar]
-    """Its values on the axes other than L1 and dictionary size."""
+    """Its values on the axes other than sparsity and dictionary size."""
+    variant: str = "relu"
+    """What it computes (`dictionaries/variants/`)."""
+
+    @property
+    def axis(self) -> SparsityAxis:
+        """The axis that makes it sparse."""
+        return AXES[self.model.sparsity]
 
     def describe(self) -> dict[str, Any]:
         """All of its hyperparameters, for ``cell.json``."""
         return {
             "name": self.name,
-            "l1_penalty": self.l1,
+            self.axis.column: self.sparsity,
             "dict_size": self.dict_size,
             "seed": self.seed,
             "train": self.train.model_dump(),
-            "model": self.model.model_dump(),
+            "model": {"variant": self.variant, **self.model.model_dump()},
         }
+
+    def differences(self, described: Mapping[str, Any]) -> list[str]:
+        """What is not as ``described`` in a ``cell.json``, in words.
+
+        Keys that came into saesweep later were as they are by default.
+        """
+        now = self.describe()
+        before = {**described}
+        for section, kind in (("train", TrainConfig), ("model", type(self.model))):
+            given = described.get(section)
+            if isinstance(given, Mapping):
+                defaults = {k: f.default for k, f in kind.model_fields.items() if k in now[section]}
+                before[section] = {**defaults, **given}
+        return differences(flat(before), flat(now))
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The keys whose values are not the same, with both.
+
+    >>> differences({"seed": 0, "train.lr": 0.001}, {"seed": 0, "train.lr": 0.01})
+    ['train.lr was 0.001 and is 0.01']
+    """
+    keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    return [f"{key} was {before.get(key)} and is {now.get(key)}" for key in keys]
 
 
 @dataclass(frozen=True)
@@ -63,15 +97,13 @@ class Job:
 
 
 def expand(config: SweepConfig) -> list[Cell]:
-    """The cells of the grid: the last axis runs fastest."""
-    columns = [
-        [
-            (axis, value, f"{_short(axis)}={label}")
-            for value, label in _labelled(axis, values, config)
-        ]
-        for axis, values in config.grid.items()
+    """The cells of the grid, variant by variant: the last axis runs fastest."""
+    labels = {axis: _labels(axis, values, config) for axis, values in config.grid.items()}
+    return [
+        _cell(config, variant, dict(zip(axes, values, strict=True)), labels)
+        for variant, axes in config.axes().items()
+        for values in itertools.product(*axes.values())
     ]
-    return [_cell(config, point) for point in itertools.product(*columns)]
 
 
 def plan(
@@ -138,17 +170,21 @@ def memory(config: SweepConfig, cells: Sequence[Cell]) -> int:
 def _fixed_bytes(config: SweepConfig, cell: Cell) -> int:
     """What a cell takes in any stack.
 
-    Parameters, gradients and Adam's two moments in float32, cosines with the true features, and
-    recorded snapshots.
+    Parameters, gradients and what the optimiser keeps in float32, cosines with the true features,
+    and recorded snapshots.
     """
     d, n = config.data.activation_dim, config.data.n_features
-    parameters = 4 * cell.dict_size * (2 * d + 1) * 4
+    copies = 4 + (cell.train.average > 0) + 2 * (cell.train.optimiser == "schedule_free")
+    parameters = copies * cell.dict_size * (2 * d + 1) * 4
     return parameters + 2 * cell.dict_size * n * 4 + snapshot_bytes(config, cell)
 
 
 def _buffer_bytes(cell: Cell, latents: int) -> int:
-    """Latents and their gradient, for a part of the batch."""
-    return 2 * min(latents * cell.train.batch_size, CHUNK_LATENTS["cuda"]) * 4
+    """Latents and their gradient, for a part of the batch; autograd keeps steps between them."""
+    kept = 2 if cell.variant == "relu" else 8
+    buffers = kept * min(latents * cell.train.batch_size, CHUNK_LATENTS["cuda"]) * 4
+    # Those that look at a whole batch do it cell by cell.
+    return buffers + 2 * cell.dict_size * cell.train.batch_size * 4 * (cell.model.sparsity == "k")
 
 
 def evaluation_bytes(config: SweepConfig) -> int:
@@ -196,39 +232,43 @@ def _snapshots(config: SweepConfig, cell: Cell) -> int:
 def shares_batches(cell: Cell) -> tuple[Any, ...]:
     """What cells must have in common to be stacked: they see the same batches for as long."""
     train = cell.train.model_dump(exclude={"lr"})
-    return (*train.values(), *cell.model.model_dump().values())
+    return (*train.values(), cell.variant, *cell.model.model_dump().values())
 
 
-def _short(axis: str) -> str:
-    return "dict" if axis in ("dict_ratio", "dict_size") else axis
+_SHORT = {"dict_ratio": "dict", "dict_size": "dict", "model.variant": "variant"}
+"""Axes that have a shorter name in the names of cells."""
 
 
-def _labelled(axis: str, values: list[Scalar], config: SweepConfig) -> list[tuple[Scalar, str]]:
+def _labels(axis: str, values: list[Scalar], config: SweepConfig) -> dict[Scalar, str]:
     """Each value of an axis with its text in names: as few digits as tell all values apart."""
     if axis == "dict_ratio":
-        values = [round(float(ratio) * config.data.n_features) for ratio in values]
+        sizes = [config.size_at({axis: ratio}) for ratio in values]
+        return {ratio: str(size) for ratio, size in zip(values, sizes, strict=True)}
     if not any(isinstance(value, float) for value in values):
-        return [(value, str(value).lower()) for value in values]
+        return {value: str(value).lower() for value in values}
     for digits in range(4, 18):
         labels = [f"{value:.{digits}g}" for value in values]
         if len(set(labels)) == len(values):
             break
-    return list(zip(values, labels, strict=True))
+    return dict(zip(values, labels, strict=True))
 
 
-def _cell(config: SweepConfig, point: Sequence[tuple[str, Scalar, str]]) -> Cell:
-    axes = {_short(axis): value for axis, value, _ in point}
-    changes: dict[str, dict[str, Scalar]] = {"train": {}, "model": {}}
-    for axis, value in axes.items():
-        section, dot, key = axis.partition(".")
-        if dot:
-            changes[section][key] = value
+def _cell(
+    config: SweepConfig,
+    variant: str,
+    point: Mapping[str, Scalar],
+    labels: Mapping[str, Mapping[Scalar, str]],
+) -> Cell:
+    model, size = config.model_at(variant, point), config.size_at(point)
+    assert size is not None  # as the config was checked
+    apart = {*AXES, "dict_ratio", "dict_size"}
     return Cell(
-        name="_".join(label for _, _, label in point),
-        l1=float(axes["l1"]),
-        dict_size=int(axes["dict"]),
-        seed=int(axes.get("seed", 0)),
-        train=config.train.model_copy(update=changes["train"]),
-        model=config.model.model_copy(update=changes["model"]),
-        extra={axis: value for axis, value in axes.items() if axis not in ("l1", "dict")},
+        name="_".join(f"{_SHORT.get(axis, axis)}={labels[axis][x]}" for axis, x in point.items()),
+        sparsity=float(point[model.sparsity]),
+        dict_size=size,
+        seed=int(point.get("seed", 0)),
+        train=config.train_at(point),
+        model=model,
+        extra={axis: value for axis, value in point.items() if axis not in apart},
+        variant=variant,
     )

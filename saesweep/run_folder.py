@@ -24,6 +24,7 @@ from saesweep.config import NAME, NAME_RULE, JobsConfig, SweepConfig
 from saesweep.errors import ConfigError, RunError, StorageError, UsageError
 from saesweep.files import Arrays, Row
 from saesweep.grid import Cell, expand
+from saesweep.sparsity import SparsityAxis
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -151,11 +152,14 @@ class Run:
         import torch
 
         from saesweep.dictionaries.sae import SAE
+        from saesweep.dictionaries.variants import variant_of
 
+        cell = self.cell(cell) if isinstance(cell, str) else cell
         path = self.folder(cell).path / "sae.safetensors"
+        tensors = {name: torch.from_numpy(a) for name, a in files.read_arrays(path).items()}
         try:
-            return SAE(**{name: torch.from_numpy(a) for name, a in files.read_arrays(path).items()})
-        except TypeError:
+            return SAE.of(tensors, variant_of(cell.variant, cell.model, [cell.sparsity]))
+        except LookupError:
             raise RunError(f"{path}: damaged: not the weights of an autoencoder") from None
 
     # Tables
@@ -179,12 +183,24 @@ class Run:
         """The columns that say which cell a row is about."""
         return {
             "cell": cell.name,
-            "l1_penalty": cell.l1,
+            **{axis.column: math.nan for axis in self.sparsity_axes},
+            cell.axis.column: cell.sparsity,
             "dict_size": cell.dict_size,
             "dict_ratio": cell.dict_size / self.config.data.n_features,
+            **dict.fromkeys(self._extra_axes, ""),
             **cell.extra,
             "loss": cell.train.loss,
         }
+
+    @cached_property
+    def sparsity_axes(self) -> list[SparsityAxis]:
+        """Those on which its cells have values, in the order of the cells."""
+        return list(dict.fromkeys(cell.axis for cell in self.cells))
+
+    @cached_property
+    def _extra_axes(self) -> list[str]:
+        """The axes other than sparsity and size of any cell: not every variant has them all."""
+        return list(dict.fromkeys(axis for cell in self.cells for axis in cell.extra))
 
     def _across_cells(self) -> dict[str, Row]:
         """The metrics that compare cells, as `metrics.collect` left them in ``metrics.csv``."""

@@ -65,7 +65,7 @@ def results_table(rows: Sequence[Row], most: int | None = None) -> Table:
     several = seed_count(rows) > 1
     folded = points(rows)
     table = Table(box=None, pad_edge=False, collapse_padding=several, header_style="bold")
-    table.add_column("mean" if several else "cell", no_wrap=True)
+    table.add_column("mean" if several else "cell", overflow="fold")  # numbers stay whole
     for head in _heads(several):
         table.add_column(head, justify="right", no_wrap=True)
     best = {key: _best(folded, key) for key in SHOWN}

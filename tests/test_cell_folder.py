@@ -20,6 +20,8 @@ from saesweep.cell_folder import HASHED, CellFolder
 from saesweep.config_file import parse_config
 from saesweep.errors import RunError, StorageError
 from saesweep.grid import expand
+from saesweep.sealed import write_sealed
+from saesweep.version import FORMAT
 
 SOME = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 CELL = expand(
@@ -351,3 +353,31 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     for read in (folder.result, folder.history, folder.snapshots):
         with pytest.raises(RunError, match="cannot be read: No such file or directory"):
             read()
+
+
+# Checkpoints of earlier versions
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value"),
+    [(None, "", 0), ("train", "lr", 0.5), ("model", "decoder_bias", True), ("model", "tied", True)],
+)
+def test_a_checkpoint_from_before_there_were_other_keys_is_of_the_same_cell(
+    section: str | None, key: str, value: Any, tmp_path: Path
+) -> None:
+    folder = cell_folder(tmp_path)
+    folder.begin("training")
+    described = json.loads((folder.path / "cell.json").read_text())
+    train = ("epochs", "steps_per_epoch", "batch_size", "lr", "loss")
+    described["train"] = {key: described["train"][key] for key in train}
+    described["model"] = {"variant": "relu", "decoder_bias": False}
+    if section:
+        described[section][key] = value
+    facts = {"format": FORMAT, "cell": described, "step": 7, "seconds": 1.5}
+    write_sealed(folder.path / "checkpoint.safetensors", {"b_enc": torch.ones(4)}, facts)
+    if section:
+        with pytest.raises(RunError, match="of a cell with other hyperparameters"):
+            folder.read_checkpoint("checkpoint.safetensors")
+    else:
+        found = folder.read_checkpoint("checkpoint.safetensors")
+        assert (found.step, found.seconds, list(found.arrays)) == (7, 1.5, ["b_enc"])

@@ -16,7 +16,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import pytest
 
-from saesweep.config_file import json_schema
+from saesweep.config_file import json_schema, load_config
 from saesweep.run_folder import Run
 from saesweep.version import __version__
 
@@ -101,6 +101,7 @@ def test_a_wrong_config_leaves_no_folder(saesweep: Command, tmp_path: Path) -> N
         (["resume", "."], "it has no config.yaml"),
         (["results", "outputs/none", "--format", "xml"], "should be one of table, csv, json, md"),
         (["gif", "outputs/none"], "there is no such run"),
+        (["sae", "outputs/none", "l1=0.1_dict=8"], "there is no such run"),
         (["plot", "small.yaml"], "there is no such run"),
     ],
 )
@@ -183,6 +184,35 @@ def test_a_run_in_use_is_refused(saesweep: Command, small_file: Path, tmp_path: 
     finally:
         process.kill()
         process.wait()
+
+
+def test_one_sae_is_described(saesweep: Command, finished: Run) -> None:
+    cell = "l1=0.01_dict=16"
+    shown = saesweep("sae", finished.path, cell, "--top", "2")
+    assert shown.returncode == 0, shown.stderr
+    assert "most used atoms" in shown.stdout
+    assert "\x1b" not in shown.stdout
+    found = json.loads(saesweep("sae", finished.path, cell, "--top", "2", "--json").stdout)
+    assert found["cell"] == cell
+    assert len(found["best_recovered"]) == len(found["worst_recovered"]) == 2
+
+    wrong = saesweep("sae", finished.path, "l1=0.01_dict=17")
+    assert wrong.returncode == 2
+    assert "no cell 'l1=0.01_dict=17'; did you mean l1=0.01_dict=16?" in wrong.stderr
+    assert saesweep("sae", finished.path, cell, "--top", "0").returncode == 2
+
+
+def test_an_sae_that_is_not_trained_yet_is_answered_in_a_line(
+    saesweep: Command, small_file: Path, tmp_path: Path
+) -> None:
+    run = Run.create(load_config(small_file), tmp_path / "outputs", "new")
+    ran = saesweep("sae", "outputs/new", run.cells[0].name)
+    assert ran.returncode == 2
+    assert ran.stdout == ""
+    assert ran.stderr.splitlines() == [
+        f"error: outputs/new: cell {run.cells[0].name} is waiting; "
+        "`saesweep resume outputs/new` trains it"
+    ]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

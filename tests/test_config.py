@@ -37,8 +37,18 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
         "epochs": 1000,
         "steps_per_epoch": 1,
         "batch_size": 4096,
+        "optimiser": "adam",
         "lr": 1e-3,
+        "lr_warmup": 0.0,
+        "lr_decay": "none",
+        "clip_norm": 0.0,
+        "average": 0.0,
         "loss": "sum",
+        "penalty_warmup": 0.0,
+        "lp_end": 0.0,
+        "revive": "none",
+        "dead_after": 0.0625,
+        "resample_times": 4,
     }
     assert made.data.model_dump(exclude=set(DATA)) == {
         "source": "synthetic",
@@ -62,7 +72,15 @@ def test_the_defaults_are_those_of_the_documentation() -> None:
     }
     assert (made.eval.n_samples, made.eval.learned_threshold) == (65_536, 0.9)
     assert (made.jobs.device, made.jobs.stack, made.jobs.max_cells) == ("auto", "auto", 10_000)
-    assert made.model.model_dump() == {"variant": "relu", "decoder_bias": False}
+    assert made.model == {
+        "variant": "relu",
+        "decoder_bias": False,
+        "project_gradient": False,
+        "penalty": "lp",
+        "lp": 1.0,
+        "tied": False,
+        "unit_norm": True,
+    }
 
 
 def test_a_config_does_not_change() -> None:

@@ -23,11 +23,18 @@ SOME = settings(derandomize=True, database=None, deadline=None, max_examples=100
 TOY = Path(__file__).parent.parent / "configs" / "toy.yaml"
 
 TOP = "name, seed, data, grid, model, train, snapshot_every, eval, jobs"
-AXES = (
-    "l1, dict_ratio, dict_size, seed, train.epochs, train.steps_per_epoch, train.batch_size, "
-    "train.lr, train.loss, model.variant, model.decoder_bias"
+TRAIN = (
+    "epochs, steps_per_epoch, batch_size, optimiser, lr, lr_warmup, lr_decay, clip_norm, average, "
+    "loss, penalty_warmup, lp_end, revive, dead_after, resample_times"
 )
-TRAIN = "epochs, steps_per_epoch, batch_size, lr, loss"
+MODEL = (
+    "variant, decoder_bias, project_gradient, penalty, lp, tied, unit_norm, threshold, bandwidth, "
+    "prefixes, prior, slab_std, kl_weight"
+)
+AXES = (
+    "l1, k, l0_coefficient, prior_rate, dict_ratio, dict_size, seed, "
+    f"train.{TRAIN.replace(', ', ', train.')}, model.{MODEL.replace(', ', ', model.')}"
+)
 BASE = """\
 name: toy
 data: {activation_dim: 3, n_features: 6, mean_active: 1}
@@ -63,7 +70,7 @@ def test_every_config_that_comes_along_is_right(path: Path) -> None:
         ("name:", "zzz:", f"1:1: unknown key zzz: allowed: {TOP}"),
         ("dict_ratio", "dict_ratios", "5:3: unknown key grid.dict_ratios: did you mean dict_ratio?"),
         ("  l1:", "  train.lrr: 1\n  l1:", "4:3: unknown key grid.train.lrr: did you mean train.lr?"),
-        ("  l1:", "  data.decay: 1\n  l1:", f"4:3: unknown key grid.data.decay: allowed: {AXES}"),
+        ("  l1:", "  data.n_features: 1\n  l1:", f"4:3: unknown key grid.data.n_features: allowed: {AXES}"),
         ("  l1:", "  train: {lr: 1}\n  l1:", "4:3: unknown key grid.train: did you mean train.lr?"),
         ("name:", "train: {lr: 1, <<: {}}\nname:", f"1:16: unknown key train.<<: allowed: {TRAIN}"),
         ("name:", "3: 4\nname:", f"1:1: unknown key 3: allowed: {TOP}"),
@@ -73,7 +80,7 @@ def test_every_config_that_comes_along_is_right(path: Path) -> None:
         ("grid:", "name: b\ngrid:", "3:1: the key 'name' was given before at c.yaml:1:1"),
         ("[4, 8]", "[4]\n  l1: 1", "6:3: the key 'l1' was given before at c.yaml:4:3"),
         # missing keys
-        ("  l1: [0.01, 0.1]\n", "", "4:3: grid.l1 is missing"),
+        ("  l1: [0.01, 0.1]\n", "", "4:3: grid: has no l1, which makes relu sparse; give it"),
         ("n_features: 6, ", "", "2:7: data.n_features is missing"),
         ("data:", "datum:", "1:1: data is missing"),
         # wrong types
@@ -153,6 +160,40 @@ def test_every_config_that_comes_along_is_right(path: Path) -> None:
         ("[0.01, 0.1]", "{linspace: [0, 1, 5001]}", "4:3: grid: 10,002 cells are more than jobs.max_cells: 10,000"),
         ("1}", "1, correlation: batch, rescale: false}", "2:87: data.rescale: with correlation: batch the probabilities are always rescaled"),
         ("6", "8193, correlation: sample", "2:39: data.n_features: a full correlation matrix allows at most 8192 features"),
+        # variants
+        ("name: toy", "model: {variant: relux}", '1:18: model.variant: given "relux": should be one of relu, topk, batchtopk, jumprelu, gated, matryoshka, variational'),
+        ("name: toy", "model: {variant: 3}", "1:18: model.variant: given 3: should be a valid string"),
+        ("name: toy", "model: {prefixes: 3}", "1:19: model.prefixes: is for matryoshka; the variant is relu"),
+        ("name: toy", "model: {prefixs: 3}", f"1:9: unknown key model.prefixs: did you mean prefixes? allowed: {MODEL}"),
+        ("name: toy", "model:", f"1:7: model: given nothing: should be a mapping with the keys {MODEL}"),
+        ("name: toy", "model: {prefixes: 21, variant: matryoshka}", "1:19: model.prefixes: given 21: should be less than or equal to 20"),
+        ("name: toy", "model: {variant: gated, tied: true}", "1:31: model.tied: is for relu; the variant is gated"),
+        ("name: toy", "model: {tied: true, unit_norm: false}", "4:3: grid: relu: tied atoms have norm 1; leave unit_norm true"),
+        ("name: toy", "model: {project_gradient: true, unit_norm: false}", "4:3: grid: relu: project_gradient is for atoms of norm 1, and unit_norm is false"),
+        ("name: toy", "model: {penalty: tanh, lp: 0.5}", "4:3: grid: relu: lp is the power of `penalty: lp`, and the penalty is tanh"),
+        ("name: toy", "model: {lp: 0}", "1:13: model.lp: given 0: should be greater than 0"),
+        ("[4, 8]", "[4]\n  model.prefixes: [3]", "6:19: grid.model.prefixes: is for matryoshka; the variant is relu"),
+        ("[4, 8]", "[4]\n  model.variant: [relu, relux]", '6:25: grid.model.variant[1]: given "relux": should be one of relu, topk,'),
+        # what makes them sparse
+        ("name: toy", "model: {variant: topk}", "4:3: grid: has no k, which makes topk sparse; give it"),
+        ("name: toy", "model: {variant: topk}", "4:7: grid.l1: is for relu, gated; the variant is topk"),
+        ("  l1: [0.01, 0.1]", "  prior_rate: 0.1", "4:3: grid: has no l1, which makes relu sparse; give it"),
+        ("[4, 8]", "[4]\n  k: 4", "6:6: grid.k: is for topk, batchtopk, matryoshka; the variant is relu"),
+        ("[4, 8]", "[4]\n  model.variant: [relu, jumprelu]", "4:3: grid: has no l0_coefficient, which makes jumprelu sparse; give it"),
+        ("[4, 8]", "[4]\n  k: [0]", "6:7: grid.k[0]: given 0: should be greater than 0"),
+        ("[4, 8]", "[4]\n  k: [1.5]", "6:7: grid.k[0]: given 1.5: should be a valid integer"),
+        ("[4, 8]", "[4]\n  k: [24, 25]\n  model.variant: [relu, topk]", "4:3: grid: topk: k of 25 is more than the 24 latents of a dictionary"),
+        ("[4, 8]", "[4, 8]\n  k: 4\n  model.variant: [relu, matryoshka]\nmodel: {prefixes: 6}", "4:3: grid: matryoshka: 6 prefixes, each half of the next, of 24 latents only"),
+        ("[4, 8]", "[4]\n  prior_rate: [0.1, 1]\n  model.variant: [relu, variational]", "4:3: grid: variational: a prior_rate of 1 is no probability between 0 and 1"),
+        ("[4, 8]", "[4]\n  prior_rate: 0\n  model.variant: [relu, variational]\nmodel: {prior: laplace}", "4:3: grid: variational: a Laplace prior has a prior_rate above 0"),
+        # how they are trained
+        ("name: toy", "train: {lp_end: 0.5}\nmodel: {variant: gated}", "5:3: grid: lp_end is for relu with `penalty: lp`"),
+        ("name: toy", "train: {lp_end: 0.5}\nmodel: {penalty: tanh}", "5:3: grid: lp_end is for relu with `penalty: lp`"),
+        ("name: toy", "train: {lp_end: 1}", "4:3: grid: lp_end 1 should be below lp 1"),
+        ("name: toy", "train: {optimiser: sgd}", "1:20: train.optimiser: given \"sgd\": should be 'adam' or 'schedule_free'"),
+        ("name: toy", "train: {revive: auxkk}", "1:17: train.revive: given \"auxkk\": should be 'none', 'resample', 'ghost_grads' or 'auxk'"),
+        ("name: toy", "train: {average: 1}", "1:18: train.average: given 1: should be less than 1"),
+        ("name: toy", "train: {lr_warmup: -0.1}", "1:20: train.lr_warmup: given -0.1: should be greater than or equal to 0"),
     ],
 )  # fmt: skip
 def test_a_wrong_config_is_answered_at_its_place(old: str, new: str, problem: str) -> None:

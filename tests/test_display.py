@@ -44,11 +44,27 @@ def live(grid: str, width: int = 80) -> tuple[LiveDisplay, str]:
 def test_the_grid_shows_each_cell_and_the_progress() -> None:
     _, text = live("{l1: [0.1, 0.2], dict_size: [4, 8]}")
     lines = text.splitlines()
-    assert lines[0].split() == ["mmcs", "0.1", "0.2"]
+    assert lines[0].split() == ["mmcs", "by", "L1", "0.1", "0.2"]
     assert lines[1].split() == ["4", "0.910", "·"]
     assert lines[2].split() == ["8", "0.500", "·"]
     # Work goes by latents: 4 of 24 are done, and half of 8.
     assert "33%" in lines[3] and "epoch 5/10" in lines[3]
+
+
+def test_each_sparsity_axis_has_a_table_of_its_own() -> None:
+    _, text = live(
+        "{model.variant: [relu, topk, batchtopk], l1: [1, 2], k: [1, 2, 4], dict_size: [4]}"
+    )
+    lines = [line.split() for line in text.splitlines()]
+    assert lines[0] == ["mmcs", "by", "L1", "1", "2"]
+    assert lines[1] == ["4", "relu", "0.910", "0.500"]
+    assert lines[2] == ["mmcs", "by", "k", "1", "2", "4"]
+    assert lines[3:5] == [["4", "topk", "·", "·", "·"], ["4", "batchtopk", "·", "·", "·"]]
+
+
+def test_values_that_agree_in_four_digits_are_two_columns() -> None:
+    _, text = live("{l1: [0.1, 0.1000001], dict_size: [4]}")
+    assert text.splitlines()[1].split() == ["4", "0.910", "0.500"]
 
 
 def test_a_failed_cell_says_so() -> None:

@@ -16,6 +16,8 @@ import torch
 import saesweep
 from saesweep import provenance
 from saesweep.config import SweepConfig
+from saesweep.continuing import refuse_to_mix
+from saesweep.errors import UsageError
 from saesweep.run_folder import Run
 
 
@@ -112,3 +114,56 @@ def test_without_git_there_is_no_commit(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert written(small, tmp_path)["git"] is None
+
+
+# Runs of earlier versions
+
+
+def begun(config: SweepConfig, folder: Path) -> Path:
+    """A run that began before there were other variants than relu, and other keys of training."""
+    run = Run.create(config, folder)
+    provenance.write(run, "cpu")
+    path = run.path / "provenance.json"
+    read = json.loads(path.read_text())
+    kept = {
+        "train": ("epochs", "steps_per_epoch", "batch_size", "lr", "loss"),
+        "model": ("variant", "decoder_bias"),
+    }
+    for section, keys in kept.items():
+        given = read["config"][section]
+        read["config"][section] = {key: given[key] for key in keys}
+    path.write_text(json.dumps(read))
+    return run.path
+
+
+def edited(path: Path, section: str, line: str) -> Run:
+    """The run with a ``line`` more in a section of its config."""
+    config = path / "config.yaml"
+    key = line.partition(":")[0]
+    lines = [old for old in config.read_text().splitlines() if old.strip().partition(":")[0] != key]
+    lines.insert(lines.index(f"{section}:") + 1, f"  {line}")
+    config.write_text("\n".join(lines) + "\n")
+    return Run(path)
+
+
+def test_a_run_from_before_there_were_other_keys_goes_on(
+    small: SweepConfig, tmp_path: Path
+) -> None:
+    refuse_to_mix(Run(begun(small, tmp_path)), "cpu")
+
+
+@pytest.mark.parametrize(
+    ("section", "line", "said"),
+    [
+        ("model", "tied: true", "model.tied was False and is True"),
+        ("model", "variant: gated", "model.variant was relu and is gated"),
+        ("train", "revive: auxk", "train.revive was none and is auxk"),
+        ("train", "lr: 0.5", "train.lr was 0.001 and is 0.5"),
+    ],
+)
+def test_an_older_run_whose_config_was_edited_does_not_go_on(
+    section: str, line: str, said: str, small: SweepConfig, tmp_path: Path
+) -> None:
+    path = begun(small, tmp_path)
+    with pytest.raises(UsageError, match=f"was edited after the run began.*{said}"):
+        refuse_to_mix(edited(path, section, line), "cpu")

@@ -34,6 +34,15 @@ def test_the_star_follows_the_direction_of_each_metric() -> None:
     assert lines[2] == ["b", "n/a", "0.9*", "n/a", "n/a", "4", "0.2"]
 
 
+def test_long_names_leave_the_numbers_whole() -> None:
+    name = "variant=jumprelu_l0_coefficient=0.001_dict=1024_train.lr=0.001"
+    values = {"recon_loss": 1.234e-5, "mmcs": 0.9876, "mmcs_larger": 0.9876, "fvu": 0.01234}
+    lines = printed([row(name, dead_neurons=37, l0=11.25, **values), row("b")])
+    assert lines[1][1:] == ["1.234e-05", "0.9876", "0.9876", "37", "11.25", "0.01234"]
+    folded = [line[0] for line in lines[1:-1]]
+    assert "".join(folded) == name
+
+
 def test_equal_values_have_no_best() -> None:
     assert all(
         "*" not in word for line in printed([row("a", mmcs=1), row("b", mmcs=1)]) for word in line

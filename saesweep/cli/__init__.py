@@ -40,7 +40,7 @@ def _options(
 
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(running.run, running.resume),
-    *(looking.status, looking.logs, looking.results, looking.compare),
+    *(looking.status, looking.logs, looking.sae, looking.results, looking.compare),
     *(drawing.plot, drawing.gif, drawing.data, drawing.baselines, drawing.schema),
 )
 """In the order in which the help lists them."""

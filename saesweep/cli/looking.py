@@ -1,4 +1,4 @@
-"""Commands that say what there is: status, logs, results, compare."""
+"""Commands that say what there is: status, logs, sae, results, compare."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import typer
 
 from saesweep import terminal
 from saesweep.cli.options import Json, RunPath
+
+CellName = Annotated[str, typer.Argument(metavar="CELL", help="Its name, as l1=0.1_dict=24.")]
 
 
 def status(
@@ -41,11 +43,28 @@ def status(
         time.sleep(2)
 
 
-def logs(path: RunPath, cell: Annotated[str, typer.Argument(metavar="CELL")]) -> None:
+def logs(path: RunPath, cell: CellName) -> None:
     """Print the log of a CELL of RUN, and its error if it failed."""
     from saesweep.run_folder import Run
 
     print(Run(path).folder(cell).logs())
+
+
+def sae(
+    path: RunPath,
+    cell: CellName,
+    top: Annotated[int, typer.Option(min=1, metavar="N", help="Length of each list.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Show what the SAE of a CELL of RUN is: norms, how often latents fire, nearest features."""
+    from saesweep import sae_report, sae_text
+    from saesweep.run_folder import Run
+
+    found = sae_report.report(Run(path), cell, top)
+    if as_json:
+        print(sae_text.as_json(found))
+    else:
+        terminal.console().print(sae_text.rendered(found))
 
 
 def results(

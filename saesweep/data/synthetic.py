@@ -8,6 +8,7 @@ sparse autoencoders (Sharkey, Braun and Millidge 2022) and SynthSAEBench (Chanin
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -52,6 +53,13 @@ class Batch:
     def to(self, device: str) -> Batch:
         """The same on ``device``."""
         return Batch(self.x.to(device), self.codes.to(device))
+
+
+class Source(Protocol):
+    """Where training batches come from."""
+
+    def batch(self, step: int, size: int) -> Batch:
+        """The batch of ``step``, with ``size`` samples."""
 
 
 class SyntheticSource:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from torch import Tensor
+
+from saesweep.dictionaries.variant import Variant
+from saesweep.dictionaries.variants.relu import Relu
+from saesweep.model_config import ReluOptions
+
+PLAIN = Relu(ReluOptions(), [0.0])
 
 
 @dataclass(frozen=True)
 class SAE:
-    """latents = ReLU((x - b_dec) W_enc + b_enc); x_hat = latents W_dec + b_dec.
+    """An autoencoder of any variant; by default latents = ReLU((x - b_dec) W_enc + b_enc).
 
     >>> import torch
     >>> eye = torch.eye(2)
@@ -26,14 +33,32 @@ class SAE:
     """[dict_size, d_in], the atoms: unit rows"""
     b_dec: Tensor
     """[d_in], zero where the model has no decoder bias"""
+    variant: Variant = PLAIN
+    """How it encodes and decodes."""
+    extra: Mapping[str, Tensor] = field(default_factory=dict)
+    """What its variant has beyond these: [dict_size] or []."""
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], variant: Variant) -> SAE:
+        """The autoencoder of ``variant`` with these `tensors`; ``KeyError`` if one is missing."""
+        own = {name: tensors[name] for name in ("W_enc", "b_enc", "W_dec", "b_dec")}
+        extra = {name: part for name, part in tensors.items() if name not in own}
+        there = {*variant.learned(len(own["b_enc"])), *variant.kept()}
+        if {*extra} != there:
+            raise KeyError(f"the variant has {sorted(there)}, and the weights {sorted(extra)}")
+        return cls(**own, variant=variant, extra=extra)
 
     def encode(self, x: Tensor) -> Tensor:
         """Latents [..., dict_size] of activations ``x`` [..., d_in]."""
-        return ((x - self.b_dec) @ self.W_enc + self.b_enc).relu()
+        return self.variant.encode(self.tensors(), x)
 
     def decode(self, latents: Tensor) -> Tensor:
         """Reconstruction [..., d_in] from ``latents`` [..., dict_size]."""
-        return latents @ self.W_dec + self.b_dec
+        return self.variant.decode(self.tensors(), latents)
+
+    def probabilities(self, x: Tensor) -> Tensor | None:
+        """[..., dict_size] how probable it is that each latent is active; None if none is said."""
+        return self.variant.probabilities(self.tensors(), x)
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of ``sae.safetensors``."""
@@ -42,4 +67,5 @@ class SAE:
             "b_enc": self.b_enc,
             "W_dec": self.W_dec,
             "b_dec": self.b_dec,
+            **self.extra,
         }

@@ -28,7 +28,7 @@ from saesweep.figures.style import (
     WIDTH,
     Sheet,
     line_height,
-    penalty_colours,
+    rank_colours,
     save,
     text_width,
     ticks,
@@ -71,7 +71,7 @@ def baseline_boxes(
     values = _by_place([row for row in rows if np.isfinite(row[metric.key])], metric.key)
     groups = list(dict.fromkeys(group for group, samples in values if samples))
     sizes = sorted({samples for _, samples in values if samples})
-    colours = penalty_colours(sizes)
+    colours = rank_colours(sizes)
     samples = _key(values, sizes)
     key = key_width([], list(samples))
     names = [_name(group) for group in groups]
@@ -133,7 +133,7 @@ def _words(metric: Metric, caption: Sequence[str]) -> list[str]:
 
 def _key(values: dict[tuple[Group, int], np.ndarray], sizes: Sequence[int]) -> dict[str, Line2D]:
     """A sample of each mark, by its name."""
-    colours = penalty_colours(sizes)
+    colours = rank_colours(sizes)
     marks = {
         f"{size:,} samples": Line2D(
             [0.5], [0], marker="s", color=colours[size], markersize=5, linestyle=""

@@ -25,6 +25,7 @@ from saesweep.figures.animations.film import Truth, count_snapshots, read_film, 
 from saesweep.figures.animations.grid_frames import Plan, grid_frames, plan
 from saesweep.figures.animations.scene import COLOURS, FEATURE, GRID, SHADE
 from saesweep.figures.style import INK
+from saesweep.figures.variants import ending
 from saesweep.files import atomic_write
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def draw_gifs(
     """Write ``gifs/<cell>.<format>`` for ``cells`` (None: all), and ``gifs/grid.<format>``.
 
     A frame is a snapshot, and the last stays for 2 s. The grid shows the whole run; if it has axes
-    besides L1 and dictionary size, at their values in the first of ``cells``. Cells
+    besides sparsity and dictionary size, at their values in the first of ``cells``. A run with
+    several sparsity axes has a grid for each that ``cells`` are on, ``gifs/grid_k.<format>``. Cells
     without snapshots have no file, and a note in the grid. ``progress`` is told (frames done,
     frames in all). Returns the paths.
 
@@ -64,7 +66,12 @@ def draw_gifs(
     truth, palette = read_truth(run), _palette()
     shots = [_shoot_cell(run, cell, truth, counts[cell.name]) for cell in chosen]
     if grid:
-        shots.append(_shoot_grid(run, truth, plan(run.cells, chosen[0].extra), counts))
+        firsts = {cell.axis: cell for cell in reversed(chosen)}
+        shots += [
+            _shoot_grid(run, truth, plan(run.cells, firsts[axis].extra), counts)
+            for axis in run.sparsity_axes
+            if axis in firsts
+        ]
     done, total = count(1), sum(shot.length for shot in shots)
     tell = (lambda: progress(next(done), total)) if progress else (lambda: None)
     paths = []
@@ -114,7 +121,8 @@ def _shoot_grid(run: Run, truth: Truth, layout: Plan, counts: dict[str, int]) ->
         }
         return grid_frames(run, truth, layout, films, blanks)
 
-    return _Shot("grid", max(counts[cell.name] for cell in filmed), frames)
+    name = f"grid{ending(run.sparsity_axes, layout.axis)}"
+    return _Shot(name, max(counts[cell.name] for cell in filmed), frames)
 
 
 def _write(path: Path, shot: _Shot, fps: float, palette: Palette, tell: Callable[[], None]) -> None:

@@ -13,6 +13,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.text import Text
@@ -31,6 +32,9 @@ LEADING = 1.35
 INK, GREY, PALE = "#222222", "#6b6b6b", "#d9d9d9"
 # From the palette of Okabe and Ito, which colour-blind readers can tell apart.
 BLUE, GREEN, RED = "#0072b2", "#009e73", "#d55e00"
+TELLING = (BLUE, RED, GREEN, "#000000", "#e69f00", "#cc79a7", "#56b4e9")
+"""All of them but yellow, which is too light on white."""
+Colour = tuple[float, float, float, float]
 VALUES = "viridis"
 SIGNED = "RdBu_r"
 
@@ -39,6 +43,12 @@ LOSSES = {
     "mean": "loss: mean — mean over samples and dimensions of (x−x̂)², "
     "plus α · mean over samples of ‖latents‖₁ / dict_size",
 }
+OTHER_LOSSES = {
+    "sum": "loss: sum — mean over samples of ‖x−x̂‖², plus what the variant adds to it",
+    "mean": "loss: mean — mean over samples and dimensions of (x−x̂)², "
+    "plus what the variant adds to it",
+}
+"""Where cells are trained otherwise than with the plain L1 norm."""
 
 
 @cache
@@ -172,17 +182,22 @@ def level(value: float) -> str:
     return f"{value:.2f}" if 0.1 <= abs(value) < 10 else number(value, 3 if abs(value) > 1 else 2)
 
 
-def wants_log(values: np.ndarray) -> bool:
-    """Whether the finite values are all positive and span more than two decades."""
+def wants_log(values: np.ndarray, factor: float = 100) -> bool:
+    """Whether the finite values are all positive and span more than ``factor``: two decades."""
     finite = values[np.isfinite(values)]
-    return bool(finite.size and finite.min() > 0 and finite.max() / 100 > finite.min())
+    return bool(finite.size and finite.min() > 0 and finite.max() / factor > finite.min())
 
 
-def penalty_colours(l1: Sequence[float]) -> dict[float, tuple[float, float, float, float]]:
-    """A colour for each L1 penalty, dark to light by rank, none too light for a line on white."""
-    ordered = sorted(set(l1))
+def rank_colours(values: Sequence[float]) -> dict[float, Colour]:
+    """A colour for each value, dark to light by rank, none too light for a line on white."""
+    ordered = sorted(set(values))
     step = 0.88 / max(1, len(ordered) - 1)
     return {value: colormaps[VALUES](rank * step) for rank, value in enumerate(ordered)}
+
+
+def name_colours(names: Sequence[str]) -> dict[str, Colour]:
+    """A colour for each name that has no rank, as many as `TELLING` has, and then again."""
+    return {name: to_rgba(TELLING[i % len(TELLING)]) for i, name in enumerate(names)}
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -1,12 +1,15 @@
-"""What cells differ in beyond L1, dictionary size and seed, as figures tell them apart."""
+"""What cells differ in beyond sparsity, dictionary size and seed, as figures tell them apart."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from saesweep.figures.style import LOSSES, OTHER_LOSSES
 from saesweep.grid import Cell
+from saesweep.model_config import ReluOptions
+from saesweep.sparsity import SparsityAxis
 
 MOST_VARIANTS = 8
 """Combinations of values of other axes that are drawn, a figure each."""
@@ -14,12 +17,14 @@ MOST_VARIANTS = 8
 
 @dataclass(frozen=True)
 class Variant:
-    """The cells that share all values of axes other than L1, dictionary size and seed."""
+    """The cells that share all values of axes other than sparsity, dictionary size and seed."""
 
     name: str
     """As ``train.lr=0.001``; empty where there is no such axis."""
     cells: dict[tuple[int, float], list[Cell]]
-    """By dictionary size and L1 penalty: one cell a seed."""
+    """By dictionary size and sparsity: one cell a seed."""
+    axis: SparsityAxis
+    """What makes them sparse."""
 
     def stem(self, figure: str) -> str:
         """The name of the file of ``figure`` for these cells, without its ending."""
@@ -31,18 +36,40 @@ def variants(cells: Sequence[Cell]) -> list[Variant]:
     found: dict[str, Variant] = {}
     for cell in cells:
         name = variant_name({axis: x for axis, x in cell.extra.items() if axis != "seed"})
-        variant = found.setdefault(name, Variant(name, {}))
-        variant.cells.setdefault((cell.dict_size, cell.l1), []).append(cell)
+        variant = found.setdefault(name, Variant(name, {}, cell.axis))
+        variant.cells.setdefault((cell.dict_size, cell.sparsity), []).append(cell)
     return list(found.values())
 
 
 def variant_name(values: Mapping[str, object]) -> str:
     """The values of axes in words, floats in ten digits: values that a grid tells apart stay so.
 
-    >>> variant_name({"train.lr": 1e-3, "train.loss": "sum"})
-    'train.lr=0.001, train.loss=sum'
+    The name of a variant of the autoencoder stands for itself.
+
+    >>> variant_name({"model.variant": "topk", "train.lr": 1e-3, "train.loss": "sum"})
+    'topk, train.lr=0.001, train.loss=sum'
     """
+    texts = {axis: f"{x:.10g}" if isinstance(x, float) else str(x) for axis, x in values.items()}
     return ", ".join(
-        f"{axis}={value:.10g}" if isinstance(value, float) else f"{axis}={value}"
-        for axis, value in values.items()
+        text if axis == "model.variant" else f"{axis}={text}" for axis, text in texts.items()
     )
+
+
+def ending(axes: Sequence[SparsityAxis], axis: SparsityAxis) -> str:
+    """What names of files end in where a figure is drawn for each of ``axes``: ``_k``."""
+    return f"_{axis.key}" if len(axes) > 1 else ""
+
+
+def loss_words(cells: Iterable[Cell]) -> list[str]:
+    """What is trained, for captions: a line a `train.loss`."""
+    cells = list(cells)
+    l1 = all(isinstance(cell.model, ReluOptions) and _is_plain(cell) for cell in cells)
+    words = LOSSES if l1 else OTHER_LOSSES
+    return [words[loss] for loss in sorted({cell.train.loss for cell in cells})]
+
+
+def _is_plain(cell: Cell) -> bool:
+    """Whether its penalty is the L1 norm of its latents, all through training."""
+    model = cell.model.model_dump()
+    plain = (model["penalty"], model["lp"], model["unit_norm"]) == ("lp", 1, True)
+    return plain and not cell.train.lp_end

@@ -47,7 +47,7 @@ def _compare_sizes(run: Run, rows: Sequence[Row], check: Callable[[], None]) -> 
     alike: dict[tuple[object, ...], list[Row]] = {}
     for row, cell in zip(rows, run.cells, strict=True):
         row["mmcs_larger"] = row["mmcs_next_larger"] = math.nan
-        alike.setdefault((cell.l1, *cell.extra.values()), []).append(row)
+        alike.setdefault((cell.axis, cell.sparsity, *cell.extra.items()), []).append(row)
     for family in alike.values():
         family.sort(key=lambda row: int(row["dict_size"]))
         atoms = [run.sae(row["cell"]).W_dec if row["state"] == "done" else None for row in family]
@@ -63,13 +63,19 @@ def _compare_sizes(run: Run, rows: Sequence[Row], check: Callable[[], None]) -> 
 
 
 def _write_matrix(run: Run, name: str, folded: Sequence[Point], values: Sequence[float]) -> None:
-    """One value a point: rows dictionary size, columns L1; blocks for values of other axes."""
+    """One value a point: rows dictionary size, columns L1; blocks for values of other axes.
+
+    Columns of several sparsity axes have their names: ``l1=0.1``, ``k=4``.
+    """
+    several = len(run.sparsity_axes) > 1
+    apart = [axis for point in folded for axis in point.apart(run.cell(point.cells[0]))]
     lines: dict[tuple[object, ...], Row] = {}
     columns: dict[str, None] = {}
     for point, value in zip(folded, values, strict=True):
         cell = run.cell(point.cells[0])
-        heads = {**point.apart(cell), "dict_size": cell.dict_size}
+        heads = {**dict.fromkeys(apart, ""), **point.apart(cell), "dict_size": cell.dict_size}
         line = lines.setdefault(tuple(heads.values()), dict(heads))
-        line[f"{cell.l1:.10g}"] = value
+        column = f"{cell.sparsity:.10g}"
+        line[f"{cell.axis.key}={column}" if several else column] = value
         columns |= dict.fromkeys(line)  # those of the axes come first
     write_rows(run.metrics_dir / name, list(lines.values()), list(columns))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from saesweep.dictionaries.stack import Group
-from saesweep.grid import Cell, chunk_size
+from saesweep.grid import chunk_size
 from saesweep.metrics import recovery
 from saesweep.metrics.matches import Matches
 from saesweep.metrics.totals import EvaluationSet, Totals
@@ -40,7 +40,7 @@ def snapshot(group: Group, data: EvaluationSet, threshold: float) -> Snapshot:
         "mmcs": recovery.mmcs(C),
         "n_learned": recovery.n_learned(C, threshold),
     }
-    columns["loss"] = loss(group.cells, columns["recon_loss"], columns["l1"], data.x.shape[1])
+    columns["loss"] = loss(group, data, columns)
     lists = {name: column.tolist() for name, column in columns.items()}  # a few small transfers
     rows = [
         {name: float(values[i]) for name, values in lists.items()} for i in range(len(group.cells))
@@ -91,38 +91,50 @@ def _rescaled_error(totals: Totals, b_dec: Tensor | None) -> Tensor:
     return (totals.squared_error - gain).clamp_min_(0)
 
 
-def loss(cells: Sequence[Cell], recon_loss: Tensor, l1: Tensor, d_in: int) -> Tensor:
-    """[cells] what is trained (`train.loss`), from the mean squared error and mean ‖latents‖₁."""
-    penalty = torch.tensor([cell.l1 for cell in cells], dtype=l1.dtype, device=l1.device) * l1
-    if cells[0].train.loss == "mean":
-        return recon_loss + penalty / cells[0].dict_size
-    return recon_loss * d_in + penalty
+def loss(group: Group, data: EvaluationSet, columns: Mapping[str, Tensor]) -> Tensor:
+    """[cells] what is trained (`train.loss`) at its full penalty, from what ``columns`` measured.
+
+    Where it does not follow from them it takes another pass.
+    """
+    error, penalty = (
+        columns["recon_loss"],
+        group.variant.known_penalty(columns["l0"], columns["l1"]),
+    )
+    if penalty is None:
+        sums = [
+            (terms.error, terms.penalty)
+            for _, x in _chunks(group, data)
+            for terms in [group.variant.terms(group.weights, x, {})]
+        ]
+        error, penalty = (torch.stack(one).double().sum(0) for one in zip(*sums, strict=True))
+        error, penalty = error / data.x.numel(), penalty / len(data)
+    penalty = penalty * penalty.new_tensor(group.variant.coefficients())
+    if group.cells[0].train.loss == "mean":
+        return error + penalty / group.dict_size
+    return error * data.x.shape[1] + penalty
 
 
 def full(group: Group, data: EvaluationSet, moment: Snapshot) -> list[Row]:
     """For each cell every metric that it has alone, given its last snapshot."""
-    matches = Matches(moment.C)
+    matches, w = Matches(moment.C), group.weights
     for start, latents, _ in _forward(group, data):
-        matches.add(data, start, latents)
+        x = data.x[start : start + latents.shape[1]]
+        matches.add(data, start, latents, group.variant.probabilities(w, x))
     matched = matches.rows(data, moment.fires)
     return [row | more for row, more in zip(moment.rows, matched, strict=True)]
 
 
 def _forward(group: Group, data: EvaluationSet) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Chunk by chunk: where it starts, latents [cells, samples, dict_size], x_hat [.., d_in].
+    """Chunk by chunk: where it starts, latents [cells, samples, dict_size], x_hat [.., d_in]."""
+    w = group.variant.folded(group.weights)
+    for start, x in _chunks(group, data):
+        latents = group.variant.encode(w, x)
+        yield start, latents, group.variant.decode(w, latents)
 
-    The tensors are overwritten by the next chunk.
-    """
-    cells, _, dict_size = group.encoder.shape
-    chunk = chunk_size(cells * dict_size, len(data), data.x.device.type)
-    latents = group.encoder.new_empty(cells, chunk, dict_size)
-    x_hat = group.decoder.new_empty(cells, chunk, data.x.shape[1])
-    encoder = group.effective_encoder()
+
+def _chunks(group: Group, data: EvaluationSet) -> Iterator[tuple[int, Tensor]]:
+    """Samples [chunk, d_in] as many at a time as fit the cache, and where they start."""
+    width = len(group.cells) * group.dict_size
+    chunk = chunk_size(width, len(data), data.x.device.type)
     for start in range(0, len(data), chunk):
-        x = data.x[start : start + chunk]
-        f, out = latents[:, : len(x)], x_hat[:, : len(x)]
-        torch.baddbmm(encoder[:, -1:], x.expand(cells, -1, -1), encoder[:, :-1], out=f).relu_()
-        torch.bmm(f, group.decoder, out=out)
-        if group.b_dec is not None:
-            out += group.b_dec
-        yield start, f, out
+        yield start, data.x[start : start + chunk]

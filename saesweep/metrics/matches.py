@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from saesweep.metrics import recovery
+from saesweep.metrics.calibration import Calibration
 from saesweep.metrics.totals import EvaluationSet
 
 
@@ -27,15 +28,27 @@ class Matches:
         """[cells, dict_size] the latent, summed over samples"""
         self.largest = torch.zeros(shape, device=device)
         """[cells, dict_size] its largest value"""
+        self.calibration = [Calibration(device) for _ in C]
+        """How far the probabilities of latents are those of their features"""
 
-    def add(self, data: EvaluationSet, start: int, latents: Tensor) -> None:
+    def add(
+        self,
+        data: EvaluationSet,
+        start: int,
+        latents: Tensor,
+        probabilities: Tensor | None = None,
+    ) -> None:
         """Count the samples from ``start`` on.
 
-        ``latents`` [cells, samples, dict_size], none negative.
+        ``latents`` [cells, samples, dict_size], none negative, and ``probabilities`` alike: of
+        their being active, where the variant says any.
         """
         truth = data.codes[start : start + latents.shape[1]]
         for place, features in enumerate(self.features):
-            self.hits[place] += ((latents[place] != 0) & truth.fires(features)).sum(dim=0)
+            fires = truth.fires(features)
+            self.hits[place] += ((latents[place] != 0) & fires).sum(dim=0)
+            if probabilities is not None:
+                self.calibration[place].add(probabilities[place], fires)
         self.sums += latents.sum(dim=1)
         torch.maximum(self.largest, latents.amax(dim=1), out=self.largest)
 
@@ -51,6 +64,7 @@ class Matches:
                 "coefficient_norm": coefficients[place],
                 "mcc": recovery.mcc(C),
                 "uniqueness": recovery.uniqueness(C),
+                **self.calibration[place].metrics(),
                 **recovery.detection(self.hits[place], fires[place], truths[place], len(data)),
             }
             for place, C in enumerate(self.C)

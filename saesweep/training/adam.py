@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from saesweep.dictionaries.stack import Stack
 
@@ -24,8 +25,8 @@ class Adam:
         """[2, parameters] running means of the gradient and of its square."""
         self.steps = torch.zeros((), device=stack.parameters.device)
 
-    def step(self) -> None:
-        """Change the parameters by the gradients of the stack."""
+    def step(self, factor: float = 1.0) -> None:
+        """Change the parameters by the gradients, at ``factor`` times the learning rates."""
         self.steps += 1
         for rate, place in self.rates:
             torch._fused_adam_(
@@ -35,7 +36,7 @@ class Adam:
                 [self.moments[1, place]],
                 [],
                 [self.steps],
-                lr=rate,
+                lr=rate * factor,
                 beta1=BETAS[0],
                 beta2=BETAS[1],
                 weight_decay=0,
@@ -43,3 +44,22 @@ class Adam:
                 amsgrad=False,
                 maximize=False,
             )
+
+    def moments_by_name(self) -> dict[str, Tensor]:
+        """What is kept of each parameter, [parameters] each; 0 for one that starts again."""
+        return {"mean": self.moments[0], "square": self.moments[1]}
+
+    def iterates(self) -> dict[str, Tensor]:
+        """Second copies of the parameters, [parameters] each."""
+        return {}
+
+    def numbers(self) -> dict[str, float]:
+        """What is kept besides, the same for all parameters of a learning rate."""
+        return {}
+
+    def restore(self, step: int, numbers: dict[str, float]) -> None:
+        """Go on after ``step`` steps."""
+        self.steps.fill_(step)
+
+    def measure(self) -> None:
+        """Put those weights into the stack that are to be measured: they are there."""

@@ -12,6 +12,7 @@ import torch
 
 from saesweep.cell_folder import Checkpoint
 from saesweep.config import JobsConfig
+from saesweep.data.geometric_median import geometric_median
 from saesweep.data.synthetic import SyntheticSource
 from saesweep.dictionaries.stack import Group, Stack
 from saesweep.grid import Cell, keeps_atoms
@@ -48,6 +49,8 @@ def train_stack(
     """
     config = run.config
     stack = Stack(cells, config.data.activation_dim, config.seed, source.device)
+    if cells[0].model.decoder_bias and not saved:
+        stack.start_biases(geometric_median(source.batch(0, cells[0].train.batch_size).x))
     trainer = _Trainer(run, TrainingState(stack), data, reporter, wishes, settings)
     trainer.begin(source.device, saved)
     finished = train(
@@ -59,7 +62,8 @@ def train_stack(
         trainer.go_on,
     )
     if finished:
-        trainer.finish()
+        with trainer.state.measured():
+            trainer.finish()
 
 
 class _Trainer:

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from saesweep.config import TrainConfig
-from saesweep.data.synthetic import Batch
+from saesweep.data.synthetic import Source
+from saesweep.dictionaries.variants.relu import Relu
+from saesweep.training.autograd import AutogradGradient
+from saesweep.training.clipping import clip
 from saesweep.training.fused import FusedGradient
+from saesweep.training.reviving.cures import Cure
 from saesweep.training.state import TrainingState
 
 
-class Source(Protocol):
-    """Where training batches come from."""
+class Gradient(Protocol):
+    """Fills a stack's gradients on a batch."""
 
-    def batch(self, step: int, size: int) -> Batch:
-        """The batch of ``step``, with ``size`` samples."""
+    def __call__(
+        self,
+        x: Tensor,
+        step: int = 0,
+        strength: float = 1.0,
+        fired: Sequence[Tensor] | None = None,
+    ) -> None:
+        """On ``x`` [batch, d_in], with penalties times ``strength``; `fired` counts latents."""
 
 
 def _always(step: int) -> bool:
@@ -39,10 +50,11 @@ def train(
     ``on_snapshot(epoch, step)`` is called before the first epoch and after the epochs
     ``snapshots``, with all atoms at norm 1; it returns whether to go on. So does ``go_on(step)``,
     which is called before every step, when all that came before it is recorded. Nothing else in the
-    loop waits for the device, but for data that are drawn sparsely, whose number is random.
+    loop waits for the device, but for data that are drawn sparsely, whose number is random, and the
+    look for dead latents once a window.
     """
-    gradient = FusedGradient(state.stack, config.batch_size, config.loss)
-    if state.step == 0 and not on_snapshot(0, 0):
+    gradient, cure = gradient_of(state, config), Cure(state, source)
+    if state.step == 0 and not _shown(state, 0, on_snapshot):
         return False
     per_epoch = config.steps_per_epoch
     for epoch in range(state.step // per_epoch + 1, config.epochs + 1):
@@ -50,14 +62,39 @@ def train(
             while state.step < epoch * per_epoch:
                 if not go_on(state.step):
                     return False
-                gradient(source.batch(state.step, config.batch_size).x)
-                state.adam.step()
-                state.step += 1
-        if epoch in snapshots:
-            state.stack.normalise()
-            if not on_snapshot(epoch, state.step):
-                return False
+                x = source.batch(state.step, config.batch_size).x
+                step(state, gradient, cure, x)
+        if epoch in snapshots and not _shown(state, epoch, on_snapshot):
+            return False
     return True
+
+
+def gradient_of(state: TrainingState, config: TrainConfig) -> Gradient:
+    """What computes the gradients of the stack of ``state``: by hand where that was written."""
+    variant = state.stack.groups[0].variant
+    if isinstance(variant, Relu) and variant.is_plain and state.annealing is None:
+        return FusedGradient(state.stack, config.batch_size, config.loss)
+    return AutogradGradient(state.stack, config.batch_size, config.loss, state.annealing)
+
+
+def step(state: TrainingState, gradient: Gradient, cure: Cure, x: Tensor) -> None:
+    """One step of every cell on ``x`` [batch, d_in]."""
+    gradient(x, state.step, state.schedule.penalty(state.step), cure.fired)
+    cure.add_gradient(x)
+    state.stack.project()
+    if state.train.clip_norm > 0:
+        clip(state.stack, state.train.clip_norm)
+    state.optimiser.step(state.schedule.lr(state.step))
+    state.step += 1
+    if state.average is not None:
+        state.average.update(state.step)
+    cure.after_step()
+
+
+def _shown(state: TrainingState, epoch: int, on_snapshot: Callable[[int, int], bool]) -> bool:
+    """Let the weights be measured after ``epoch``; whether to go on."""
+    with state.measured():
+        return on_snapshot(epoch, state.step)
 
 
 @contextmanager

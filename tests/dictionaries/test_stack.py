@@ -9,17 +9,18 @@ import pytest
 import torch
 from scipy import optimize, stats
 
-from saesweep.config import ModelConfig, TrainConfig
+from saesweep.config import TrainConfig
 from saesweep.dictionaries.sae import SAE
 from saesweep.dictionaries.stack import Stack
 from saesweep.grid import Cell
+from saesweep.model_config import ReluOptions
 
 
 def cell(
     l1: float = 0.1, size: int = 6, seed: int = 0, lr: float = 1e-3, bias: bool = False
 ) -> Cell:
     name = f"l1={l1}_dict={size}_seed={seed}_lr={lr}"
-    return Cell(name, l1, size, seed, TrainConfig(lr=lr), ModelConfig(decoder_bias=bias), {})
+    return Cell(name, l1, size, seed, TrainConfig(lr=lr), ReluOptions(decoder_bias=bias), {})
 
 
 MIXED = [
@@ -33,7 +34,7 @@ MIXED = [
 
 @pytest.mark.parametrize("bias", [False, True])
 def test_groups_cover_the_flat_parameters_once(bias: bool):
-    cells = [cell(c.l1, c.dict_size, c.seed, c.train.lr, bias) for c in MIXED]
+    cells = [cell(c.sparsity, c.dict_size, c.seed, c.train.lr, bias) for c in MIXED]
     stack = Stack(cells, d_in=4, seed=0)
     assert stack.parameters.numel() == sum(c.dict_size * (2 * 4 + 1) + bias * 4 for c in cells)
     assert stack.gradients.shape == stack.parameters.shape
@@ -127,11 +128,11 @@ def test_a_cell_starts_by_its_seed_and_size_alone():
         assert not torch.equal(different["W_enc"], alone["W_enc"])
 
 
-def test_normalise_keeps_directions_and_survives_zero():
+def test_unit_norm_keeps_directions_and_survives_zero():
     stack = Stack([cell(size=4)], d_in=3, seed=0)
     group = stack.groups[0]
     group.decoder[0] = torch.tensor([[3.0, 0, 4], [0, -2, 0], [0, 0, 0], [1e-25, 0, 0]])
-    stack.normalise()
+    stack.impose()
     expected = torch.tensor([[0.6, 0, 0.8], [0, -1, 0], [0, 0, 0]])
     torch.testing.assert_close(group.decoder[0, :3], expected)
     assert torch.isfinite(group.decoder).all()

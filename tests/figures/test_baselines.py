@@ -14,7 +14,7 @@ from saesweep.catalogue import METRICS
 from saesweep.config_file import parse_config
 from saesweep.dictionaries.classical.methods import METHODS
 from saesweep.figures.baselines import baseline_boxes, draw_baselines
-from saesweep.figures.style import RED, penalty_colours
+from saesweep.figures.style import RED, rank_colours
 from saesweep.files import write_rows
 from saesweep.metrics.baseline_study import COLUMNS
 
@@ -50,7 +50,7 @@ def test_a_box_spans_the_quartiles_and_has_the_colour_of_its_sample_size():
         for place in product(["pca", "nmf"], [64, 128])
     ]
     assert len(boxes) == len(expected) == 4
-    colours = penalty_colours([64, 128])
+    colours = rank_colours([64, 128])
     for box, values, size in zip(boxes, expected, [64, 128] * 2, strict=True):
         x = box.get_path().vertices[:, 0]
         assert (x.min(), x.max()) == pytest.approx(tuple(np.percentile(values, [25, 75])))

@@ -84,6 +84,7 @@ def fake_run(tmp_path: Path) -> FakeRun:
             gifs_dir=tmp_path / "run1" / "gifs",
             config=config,
             cells=cells,
+            sparsity_axes=list(dict.fromkeys(cell.axis for cell in cells)),
             snapshots=read,
             ground_truth=lambda: {"features": features, "probabilities": np.ones(n)},
             metrics=lambda: [{"cell": cell.name, "state": "failed"} for cell in cells],
@@ -358,7 +359,7 @@ def test_grid_says_what_it_leaves_out(fake_run: FakeRun) -> None:
     layout = plan(cells, {})
     assert len(layout.places) == 18 * 12
     assert layout.notes == ["216 of 1,200 cells: 12 of 30 dictionary sizes, 18 of 40 L1 penalties."]
-    assert (layout.l1[0], layout.l1[-1]) == (0.01, 1)
+    assert (layout.sparsity[0], layout.sparsity[-1]) == (0.01, 1)
     assert len(set(layout.places.values())) == len(layout.places)
 
 

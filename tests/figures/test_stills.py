@@ -9,13 +9,14 @@ from matplotlib.figure import Figure
 
 from saesweep.catalogue import METRICS
 from saesweep.figures.grid.figures import (
+    AGAINST,
     CURVES,
     TRAINED,
     metric_curves,
     metric_heatmap,
-    sparsity_against_error,
+    sparsity_against,
 )
-from saesweep.figures.grid.table import GridTable
+from saesweep.figures.grid.table import grid_tables
 from saesweep.figures.stills import draw_stills
 from saesweep.figures.style import LOSSES
 from saesweep.run_folder import Run
@@ -48,14 +49,16 @@ def test_every_still_figure_is_drawn(run):
     assert sorted(told) == sorted(path.name for path in run.figures_dir.iterdir())
     assert set(PROMISED) <= set(told)
     matrices = [name for name in told if name.endswith("_matrix.png")]
-    assert len(matrices) == len(METRICS) - 2  # one is called otherwise, one needs seeds
+    # One is called otherwise, one needs seeds, two need probabilities.
+    assert len(matrices) == len(METRICS) - 4
     assert sum(name.startswith("training_") for name in told) == len(CURVES)
-    assert {"l0_against_fvu.png", "gaussians.png", "samples.png"} <= set(told)
+    assert {f"l0_against_{key}.png" for key in AGAINST} <= set(told)
+    assert {"gaussians.png", "samples.png"} <= set(told)
 
 
 @pytest.mark.parametrize("key", METRICS)
 def test_heatmaps_say_what_they_show(key, finished, readable):
-    figure = metric_heatmap(GridTable(finished), METRICS[key])
+    figure = metric_heatmap(grid_tables(finished)[0], METRICS[key])
     readable(figure)
     words = words_of(figure)
     assert words.startswith(METRICS[key].title)
@@ -66,7 +69,7 @@ def test_heatmaps_say_what_they_show(key, finished, readable):
 
 
 def test_values_stand_in_the_row_and_column_of_their_cell(finished):
-    table = GridTable(finished)
+    table = grid_tables(finished)[0]
     texts = metric_heatmap(table, METRICS["mmcs"]).axes[0].texts
     written = {tuple(map(int, reversed(t.get_position()))): float(t.get_text()) for t in texts}
     for row in finished.metrics():
@@ -75,20 +78,20 @@ def test_values_stand_in_the_row_and_column_of_their_cell(finished):
 
 
 def test_chance_and_the_ceiling_are_shown(finished, readable):
-    figure = metric_heatmap(GridTable(finished), METRICS["mmcs"])
+    figure = metric_heatmap(grid_tables(finished)[0], METRICS["mmcs"])
     words = readable(figure)
     for row in finished.baselines():
         if row["baseline"] == "random":
             assert f"{row['mmcs']:.2f}" in words
     assert "truth (the true features, the ceiling): 1.00" in words_of(figure)
     assert "chance: as many random unit atoms as latents" in words_of(figure)
-    curves = metric_curves(GridTable(finished), METRICS["mmcs"], {})
+    curves = metric_curves(grid_tables(finished)[0], METRICS["mmcs"], {})
     assert "true features 1.00" in readable(curves)
 
 
 def test_a_run_without_baselines_is_drawn(run, readable):
     (run.metrics_dir / "baselines.csv").unlink()
-    table = GridTable(run)
+    table = grid_tables(run)[0]
     assert "Baselines" not in words_of(metric_heatmap(table, METRICS["mmcs"]))
     assert not any("chance" in words for words in readable(metric_heatmap(table, METRICS["mmcs"])))
 
@@ -99,15 +102,15 @@ def test_cells_that_failed_or_wait_are_drawn_as_such(run, readable):
         (run.folder(cell).path / "result.json").unlink()
     (run.folder(failed).path / "error.txt").write_text("diverged\n")
     (run.folder(waiting).path / "history.csv").unlink()
-    table = GridTable(run)
+    table = grid_tables(run)[0]
     words = readable(metric_heatmap(table, METRICS["recon_loss"]))
     assert {"failed", "–", "failed: training failed", "–: not trained yet"} <= set(words)
-    readable(sparsity_against_error(table))
+    readable(sparsity_against([table], "fvu"))
 
 
 def test_curves_hold_the_history(finished, readable):
     histories = {cell.name: finished.history(cell.name) for cell in finished.cells}
-    figure = metric_curves(GridTable(finished), TRAINED, histories)
+    figure = metric_curves(grid_tables(finished)[0], TRAINED, histories)
     assert "Loss over training" in readable(figure)
     drawn = [line.get_ydata() for axes in figure.axes[:2] for line in axes.lines]
     expected = sorted(histories[cell.name]["loss"].tolist() for cell in finished.cells)
@@ -119,7 +122,7 @@ def test_other_axes_have_a_panel_each(run, readable):
     assert "  l1:" in config
     others = "  model.decoder_bias: [false, true]\n  train.lr: [0.001, 1.0e-4]\n  l1:"
     (run.path / "config.yaml").write_text(config.replace("  l1:", others, 1))
-    table = GridTable(Run(run.path))
+    (table,) = grid_tables(Run(run.path))
     figure = metric_heatmap(table, METRICS["mmcs"])
     assert {"model.decoder_bias=True", "train.lr=0.001", "train.lr=0.0001"} <= {
         word.strip(",") for words in readable(figure) for word in words.split()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from saesweep.config import SweepConfig
 from saesweep.figures.variants import Variant, variants
 from saesweep.grid import expand
+from saesweep.sparsity import AXES
 
 
 def test_other_axes_are_variants_and_seeds_are_not():
@@ -25,6 +26,6 @@ def test_values_that_agree_in_six_digits_are_two():
 
 
 def test_a_variant_names_a_file():
-    assert Variant("", {}).stem("tracking_dead") == "tracking_dead"
-    several = Variant("train.lr=0.001, model.variant=a/b", {})
+    assert Variant("", {}, AXES["l1"]).stem("tracking_dead") == "tracking_dead"
+    several = Variant("train.lr=0.001, model.variant=a/b", {}, AXES["l1"])
     assert several.stem("x") == "x_train.lr=0.001_model.variant=a_b"

@@ -69,7 +69,7 @@ def test_only_cells_that_agree_in_all_else_are_compared(tmp_path: Path):
     run = run_of({"l1": [0.1, 0.2], "dict_size": [2, 3], "seed": [0, 1]}, tmp_path)
     identical = torch.stack([E1, E2, E3])
     for cell in run.cells:
-        alike = cell.l1 == 0.1 and cell.seed == 0
+        alike = cell.sparsity == 0.1 and cell.seed == 0
         if cell.dict_size == 2:
             finish(run, cell, SMALL)
         else:
@@ -162,3 +162,67 @@ def test_matrices_of_several_seeds_hold_means_and_spreads(tmp_path: Path):
         assert list(table[0]) == ["dict_size", "0.1", "0.2"]
         found = [[row["0.1"], row["0.2"]] for row in table]
         np.testing.assert_allclose(found, expected)
+
+
+BOTH = {"model.variant": ["relu", "topk"], "l1": [1, 0.5], "k": [1, 2], "dict_size": [2, 3]}
+"""L1 penalties and counts that are the same number: no two cells of one variant are mixed up."""
+
+
+def test_rows_of_several_variants_have_the_columns_of_all(tmp_path: Path):
+    run = run_of({**BOTH, "model.tied": [True]}, tmp_path)
+    for i, cell in enumerate(run.cells):
+        finish(run, cell, SMALL if cell.dict_size == 2 else MIDDLE, l0=float(i))
+    collect(run)
+    assert [axis.key for axis in run.sparsity_axes] == ["l1", "k"]
+    own = ["l1_penalty", "k", "dict_size", "model.variant", "model.tied"]
+    rows = run.metrics()
+    assert list(rows[0])[:7] == ["cell", *own[:3], "dict_ratio", *own[3:]]
+    assert [repr([row[key] for key in own]) for row in rows] == [
+        *[repr([l1, math.nan, size, "relu", True]) for l1 in (1.0, 0.5) for size in (2, 3)],
+        *[repr([math.nan, k, size, "topk", ""]) for k in (1.0, 2.0) for size in (2, 3)],
+    ]
+    lines = (run.metrics_dir / "metrics.csv").read_text().splitlines()
+    assert lines[0].startswith("cell,l1_penalty,k,dict_size,dict_ratio,model.variant,model.tied,")
+    assert lines[1].startswith("variant=relu_l1=1_dict=2_model.tied=true,1.0,nan,2,1.0,relu,True,")
+    assert lines[5].startswith("variant=topk_k=1_dict=2,nan,1.0,2,1.0,topk,,")
+
+
+def test_a_matrix_of_several_variants_has_a_column_for_each_value_of_each_axis(tmp_path: Path):
+    run = run_of(BOTH, tmp_path)
+    for i, cell in enumerate(run.cells):
+        finish(run, cell, SMALL if cell.dict_size == 2 else MIDDLE, l0=float(i))
+    run.folder(run.cells[0]).path.joinpath("result.json").unlink()
+    run.folder(run.cells[0]).fail("diverged")  # relu, l1=1, two latents
+    collect(run)
+    # What is not done is nan, and so is what is of another variant.
+    assert (run.metrics_dir / "l0.csv").read_text().splitlines() == [
+        "model.variant,dict_size,l1=1,l1=0.5,k=1,k=2",
+        "relu,2,nan,2.0,nan,nan",
+        "relu,3,1.0,3.0,nan,nan",
+        "topk,2,nan,nan,4.0,6.0",
+        "topk,3,nan,nan,5.0,7.0",
+    ]
+
+
+def test_dictionaries_of_two_variants_are_not_compared(tmp_path: Path):
+    run = run_of({**BOTH, "l1": [1], "k": [1]}, tmp_path)
+    identical = torch.stack([E1, E2, E3])
+    for cell in run.cells:
+        large = identical if cell.variant == "relu" else MIDDLE
+        finish(run, cell, SMALL if cell.dict_size == 2 else large)
+    rows = named(collect(run))
+    assert rows["variant=relu_l1=1_dict=2"]["mmcs_larger"] == pytest.approx(1)
+    assert rows["variant=topk_k=1_dict=2"]["mmcs_larger"] == pytest.approx(SMALL_MIDDLE)
+    for name in ("variant=relu_l1=1_dict=3", "variant=topk_k=1_dict=3"):
+        assert math.isnan(rows[name]["mmcs_larger"])
+
+
+def test_a_single_axis_of_sparsity_needs_no_name_in_a_matrix(tmp_path: Path):
+    run = run_of({"model.variant": ["topk"], "k": [1, 2], "dict_size": [2]}, tmp_path)
+    for i, cell in enumerate(run.cells):
+        finish(run, cell, SMALL, l0=float(i))
+    collect(run)
+    assert read_rows(run.metrics_dir / "l0.csv") == [
+        {"model.variant": "topk", "dict_size": 2, "1": 0, "2": 1}
+    ]
+    assert "l1_penalty" not in run.metrics()[0]

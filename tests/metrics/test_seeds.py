@@ -39,7 +39,7 @@ def test_points_hold_the_cells_that_differ_in_seed_alone() -> None:
     for point in found:
         alike = [cells[name] for name in point.cells]
         assert [cell.seed for cell in alike] == [3, 33]
-        assert len({(cell.l1, cell.dict_size, cell.train.lr) for cell in alike}) == 1
+        assert len({(cell.sparsity, cell.dict_size, cell.train.lr) for cell in alike}) == 1
         assert point.apart(alike[0]) == {"train.lr": alike[0].train.lr}
 
 

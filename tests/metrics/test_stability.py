@@ -60,7 +60,9 @@ def test_each_cell_is_compared_with_its_other_seeds(tmp_path: Path) -> None:
         finish(run, cell, atoms[cell.name])
     found = by_name(collect(run))
     for cell in run.cells:
-        alike = [c for c in run.cells if (c.l1, c.dict_size) == (cell.l1, cell.dict_size)]
+        alike = [
+            c for c in run.cells if (c.sparsity, c.dict_size) == (cell.sparsity, cell.dict_size)
+        ]
         others = [c for c in alike if c.seed != cell.seed]
         assert len(others) == 2
         expected = [best_assignment(atoms[cell.name], atoms[other.name]) for other in others]

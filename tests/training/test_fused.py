@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from saesweep.config import ModelConfig, TrainConfig
+from saesweep.config import TrainConfig
 from saesweep.dictionaries.stack import Group, Stack
 from saesweep.grid import Cell
+from saesweep.model_config import ReluOptions
 from saesweep.training import fused
 from saesweep.training.fused import FusedGradient
 
@@ -24,7 +25,7 @@ TIGHT: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-12}
 
 def cell(l1: float, size: int, lr: float, loss: str, bias: bool) -> Cell:
     train = TrainConfig(lr=lr, loss=loss)  # type: ignore[arg-type]
-    return Cell(f"{l1}_{size}_{lr}", l1, size, 0, train, ModelConfig(decoder_bias=bias), {})
+    return Cell(f"{l1}_{size}_{lr}", l1, size, 0, train, ReluOptions(decoder_bias=bias), {})
 
 
 def stack_of(
@@ -72,7 +73,7 @@ def assert_matches_autograd(stack: Stack, x: Tensor, loss: str) -> None:
     for group in stack.groups:
         for place, one in enumerate(group.cells):
             leaves = [part.requires_grad_() for part in parts_of(group, place)]
-            expected = torch.autograd.grad(loss_of(x, leaves, one.l1, loss), leaves)
+            expected = torch.autograd.grad(loss_of(x, leaves, one.sparsity, loss), leaves)
             found = written_by_hand(group, place)
             for mine, theirs in zip(found, expected, strict=False):
                 torch.testing.assert_close(mine, theirs, **TIGHT)
@@ -92,7 +93,7 @@ def test_against_autograd_in_chunks(loss: str, bias: bool):
     # So many latents that 512 samples are a chunk: 700 leave a shorter one.
     stack = stack_of([1024], d=2, loss=loss, bias=bias, rates=[1e-3])
     gradient = FusedGradient(stack, 700, loss)
-    assert [tile.x.shape[2] for tile in gradient.tiles] == [512, 188]
+    assert [tile.x.shape[2] for _, tile in gradient.tiles] == [512, 188]
     assert_matches_autograd(stack, samples(700, 2), loss)
 
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from saesweep.config import DataConfig, ModelConfig, TrainConfig
+from saesweep.config import DataConfig, TrainConfig
 from saesweep.data.synthetic import Batch, SyntheticSource
 from saesweep.dictionaries.sae import SAE
 from saesweep.dictionaries.stack import Stack
 from saesweep.grid import Cell
+from saesweep.model_config import ReluOptions
 from saesweep.training.loop import train
 from saesweep.training.state import TrainingState
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def cell(l1: float, size: int, config: TrainConfig, *, seed: int = 0, bias: bool = False) -> Cell:
     name = f"{l1}_{size}_{seed}_{config.lr}"
-    return Cell(name, l1, size, seed, config, ModelConfig(decoder_bias=bias), {})
+    return Cell(name, l1, size, seed, config, ReluOptions(decoder_bias=bias), {})
 
 
 class Fixed:
@@ -132,9 +133,9 @@ def by_torch(
         error = (x - latents @ W_dec - b_dec).square()
         l1 = latents.abs().sum(dim=1).mean()
         if one.train.loss == "mean":
-            loss = error.mean() + one.l1 * l1 / one.dict_size
+            loss = error.mean() + one.sparsity * l1 / one.dict_size
         else:
-            loss = error.sum(dim=1).mean() + one.l1 * l1
+            loss = error.sum(dim=1).mean() + one.sparsity * l1
         adam.zero_grad()
         loss.backward()
         adam.step()

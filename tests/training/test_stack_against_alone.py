@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from saesweep.config import DataConfig, ModelConfig, SweepConfig, TrainConfig
+from saesweep.config import DataConfig, SweepConfig, TrainConfig
 from saesweep.data.synthetic import SyntheticSource
 from saesweep.dictionaries.stack import Stack
 from saesweep.grid import Cell
+from saesweep.model_config import ReluOptions
 from saesweep.run_folder import Run
 from saesweep.sweep import run_sweep
 from saesweep.training.loop import train
@@ -26,7 +27,7 @@ FEW = 10
 def cell(l1: float, size: int, *, seed: int = 0, lr: float = 1e-2, bias: bool = False) -> Cell:
     config = TrainConfig(epochs=STEPS, batch_size=600, lr=lr)
     name = f"l1={l1}_dict={size}_seed={seed}_lr={lr}"
-    return Cell(name, l1, size, seed, config, ModelConfig(decoder_bias=bias), {})
+    return Cell(name, l1, size, seed, config, ReluOptions(decoder_bias=bias), {})
 
 
 Weights = dict[str, dict[str, torch.Tensor]]
@@ -61,7 +62,7 @@ SEEDS = [cell(0.1, 24, seed=seed) for seed in (1, 2)]
 @pytest.mark.parametrize("bias", [False, True])
 def test_in_double_precision_to_ten_digits(bias: bool):
     cells = [
-        cell(c.l1, c.dict_size, seed=c.seed, lr=c.train.lr, bias=bias)
+        cell(c.sparsity, c.dict_size, seed=c.seed, lr=c.train.lr, bias=bias)
         for c in [*GRID, *RATES, *SEEDS]
     ]
     together = trained(cells)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from saesweep.config import DataConfig, ModelConfig, TrainConfig
+from saesweep.config import DataConfig, TrainConfig
 from saesweep.data.synthetic import SyntheticSource
 from saesweep.dictionaries.stack import Stack
 from saesweep.grid import Cell
+from saesweep.model_config import ReluOptions
 from saesweep.training.loop import train
 from saesweep.training.state import TrainingState
 
@@ -23,7 +24,7 @@ SOURCE = SyntheticSource(DataConfig(activation_dim=3, n_features=5, mean_active=
 
 
 def cells(*, bias: bool) -> list[Cell]:
-    model = ModelConfig(decoder_bias=bias)
+    model = ReluOptions(decoder_bias=bias)
     grid = itertools.product((0.0, 0.3), (6, 9), (1e-3, 1e-2))
     return [
         Cell(f"{l1}_{size}_{lr}", l1, size, 0, CONFIG.model_copy(update={"lr": lr}), model, {})
@@ -94,7 +95,7 @@ def test_parts_are_views_of_all_there_is() -> None:
     for i, part in enumerate(part for parts in state.parts().values() for part in parts.values()):
         part.fill_(i + 1)
     assert (state.stack.parameters != 0).all()
-    assert (state.adam.moments != 0).all()
+    assert (state.optimiser.moments != 0).all()
     (first, *_) = state.stack.groups
     sae = first.sae(0)
     own = state.parts()[first.cells[0].name]

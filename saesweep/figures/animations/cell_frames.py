@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from saesweep.figures.animations.scene import Disc, Spheres
 from saesweep.figures.style import BLUE, GREY, PALE, number
 
 if TYPE_CHECKING:
+    from saesweep.config import Scalar
     from saesweep.grid import Cell
     from saesweep.run_folder import Run
 
@@ -59,14 +60,23 @@ def cell_frames(run: Run, cell: Cell, film: Film, truth: Truth) -> Iterator[Fram
 
 def _titles(run: Run, cell: Cell, truth: Truth) -> tuple[str, list[str]]:
     ratio = number(cell.dict_size / len(truth.features))
-    title = f"L1 {number(cell.l1, 4)} · dictionary {cell.dict_size} ({ratio}×)"
+    title = f"{cell.axis.short} {number(cell.sparsity, 4)} · dictionary {cell.dict_size} ({ratio}×)"
+    others = {axis: value for axis, value in cell.extra.items() if axis != "train.loss"}
     parts = [
         run.config.name,
         truth.words,
-        *(f"{axis} {value}" for axis, value in cell.extra.items() if axis != "train.loss"),
+        *extra_words(others),
         f"loss: {cell.train.loss}",
     ]
     return title, wrap(" · ".join(parts), ROOM)
+
+
+def extra_words(values: Mapping[str, Scalar]) -> list[str]:
+    """The values of further axes: ``train.lr 0.001``; the name of a variant stands for itself."""
+    return [
+        str(value) if axis == "model.variant" else f"{axis} {value}"
+        for axis, value in values.items()
+    ]
 
 
 def _largest(title: str) -> int:

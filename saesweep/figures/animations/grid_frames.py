@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from saesweep.figures.animations.canvas import Canvas, blend, wrap
+from saesweep.figures.animations.cell_frames import extra_words
 from saesweep.figures.animations.cosine_scene import Matrices, Mosaics, Square
 from saesweep.figures.animations.encoding import Frame
 from saesweep.figures.animations.film import Film, Truth
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from saesweep.config import Scalar
     from saesweep.grid import Cell
     from saesweep.run_folder import Run
+    from saesweep.sparsity import SparsityAxis
 
 Value = TypeVar("Value", int, float)
 
@@ -35,13 +37,14 @@ class Plan:
     places: Mapping[str, tuple[int, int]]
     """Row and column of each cell shown, by its name."""
     sizes: Sequence[int]
-    l1: Sequence[float]
+    sparsity: Sequence[float]
+    axis: SparsityAxis
     notes: Sequence[str]
 
     @property
     def pitch(self) -> int:
         """Width of a panel in pixels."""
-        across = max(LEAST, WIDE // len(self.l1))
+        across = max(LEAST, WIDE // len(self.sparsity))
         down = max(LEAST, HIGH // len(self.sizes) - NUMBER)
         return min(LARGEST, across, down)
 
@@ -57,29 +60,31 @@ class Plan:
 
 
 def plan(cells: Sequence[Cell], extra: Mapping[str, Scalar]) -> Plan:
-    """Lay the cells out: rows dictionary sizes, columns L1 penalties.
+    """Lay the cells out: rows dictionary sizes, columns values on a sparsity axis.
 
     Where the grid has further axes, the cells at the values in `extra` are shown; of too many rows
     or columns, some that are evenly spread, with both ends.
     """
     same = [cell for cell in cells if cell.extra == extra]
-    sizes, l1 = sorted({cell.dict_size for cell in same}), sorted({cell.l1 for cell in same})
-    rows, columns = _spread(sizes, MOST_ROWS), _spread(l1, MOST_COLUMNS)
+    axis = same[0].axis  # cells on another one differ in model.variant
+    sizes = sorted({cell.dict_size for cell in same})
+    values = sorted({cell.sparsity for cell in same})
+    rows, columns = _spread(sizes, MOST_ROWS), _spread(values, MOST_COLUMNS)
     places = {
-        cell.name: (rows.index(cell.dict_size), columns.index(cell.l1))
+        cell.name: (rows.index(cell.dict_size), columns.index(cell.sparsity))
         for cell in same
-        if cell.dict_size in rows and cell.l1 in columns
+        if cell.dict_size in rows and cell.sparsity in columns
     }
     notes = []
     if len(places) < len(cells):
-        which = ", ".join(f"{axis} {value}" for axis, value in extra.items())
+        which = ", ".join(extra_words(extra))
         parts = [f"only {which}"] if len(same) < len(cells) else []
         if len(rows) < len(sizes):
             parts.append(f"{len(rows)} of {len(sizes)} dictionary sizes")
-        if len(columns) < len(l1):
-            parts.append(f"{len(columns)} of {len(l1)} L1 penalties")
+        if len(columns) < len(values):
+            parts.append(f"{len(columns)} of {len(values)} {axis.plural}")
         notes.append(f"{len(places)} of {len(cells):,} cells: {', '.join(parts)}.")
-    return Plan(places, rows, columns, notes)
+    return Plan(places, rows, columns, axis, notes)
 
 
 def _spread(values: Sequence[Value], most: int) -> list[Value]:
@@ -125,7 +130,7 @@ def grid_frames(
 
 
 def _width(plan: Plan) -> int:
-    least = LEFT + len(plan.l1) * plan.pitch + MARGIN
+    least = LEFT + len(plan.sparsity) * plan.pitch + MARGIN
     return -(-max(480, least) // 16) * 16
 
 
@@ -136,9 +141,10 @@ def _draw_head(canvas: Canvas, run: Run, truth: Truth, plan: Plan, top: int) -> 
     canvas.write(MARGIN, 34, run.config.name, 20, bold=True)
     canvas.write(MARGIN, 54, " · ".join(parts), colour=GREY)
     canvas.write(canvas.width - MARGIN, 54, "epoch", colour=GREY, align="right")
-    canvas.write(LEFT + len(plan.l1) * plan.pitch / 2, top - 28, "L1", colour=GREY, align="middle")
+    middle = LEFT + len(plan.sparsity) * plan.pitch / 2
+    canvas.write(middle, top - 28, plan.axis.short, colour=GREY, align="middle")
     size = 13 if plan.pitch >= 100 else 11
-    for column, value in enumerate(plan.l1):
+    for column, value in enumerate(plan.sparsity):
         x = LEFT + (column + 0.5) * plan.pitch
         canvas.write(x, top - 10, number(value), size, bold=True, align="middle")
     rows = len(plan.sizes) * (plan.pitch + NUMBER)

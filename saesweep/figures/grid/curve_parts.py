@@ -19,7 +19,7 @@ from saesweep.figures.style import (
     level,
     line_height,
     number,
-    penalty_colours,
+    rank_colours,
     text_width,
     ticks,
     wants_log,
@@ -28,7 +28,6 @@ from saesweep.figures.style import (
 Stroke = tuple[float, tuple[float, ...]]
 STROKES: tuple[Stroke, ...] = ((0, ()), (0, (4, 1.5)), (0, (1, 1.2)), (0, (4, 1.5, 1, 1.5)))
 MARKERS = "osD^vXPh"
-KEY_TITLE = "L1 penalty α"
 # Inches: room left of axes for their labels, and between axes.
 LEFT, GAP = 0.62, 0.28
 
@@ -49,18 +48,26 @@ def strokes(variants: Sequence[str]) -> dict[str, Line2D]:
 
 
 def scale(
-    axes: Axes, direction: Literal["x", "y"], values: np.ndarray, headroom: float = 0.04
+    axes: Axes,
+    direction: Literal["x", "y"],
+    values: np.ndarray,
+    headroom: float = 0.04,
+    log_above: float = 100,
 ) -> None:
-    """Set the limits, ticks and kind of the "x" or "y" axis: logarithmic above two decades."""
+    """Set the limits, ticks and kind of the "x" or "y" axis: logarithmic above two decades.
+
+    Or where the largest value is more than ``log_above`` times the least.
+    """
     finite = values[np.isfinite(values)]
     axis = axes.xaxis if direction == "x" else axes.yaxis
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     limits = axes.set_xlim if direction == "x" else axes.set_ylim
-    if wants_log(finite):
+    if wants_log(finite, log_above):
         (axes.set_xscale if direction == "x" else axes.set_yscale)("log")
         reach = high / low
         limits(low / reach**0.04, high * reach**headroom)
-        axis.set_major_locator(LogLocator(numticks=5))
+        subs = (1.0,) if reach > 100 else (1.0, 2.0, 5.0)
+        axis.set_major_locator(LogLocator(subs=subs, numticks=5))
         axis.set_major_formatter(FuncFormatter(lambda value, _: number(value)))
         axis.set_minor_formatter(NullFormatter())
         axes.tick_params(axis=direction, which="minor", length=1.5, width=0.4, color=GREY)
@@ -79,20 +86,22 @@ def draw_levels(axes: Axes, levels: Mapping[str, float]) -> None:
         axes.axhline(value, color=GREY, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
 
 
-def key_width(l1: Sequence[float], names: Sequence[str] = ()) -> float:
-    """Width in inches that `draw_key` needs."""
-    blocks = max(text_width(number(value)) for value in l1) + 0.25 if l1 else 0.0
-    strokes = max((text_width(name) + 0.35 for name in names), default=0.0)
-    return max(text_width(KEY_TITLE), blocks, strokes) + 0.1
+def key_width(values: Sequence[float], names: Sequence[str], *titles: str) -> float:
+    """Width in inches that `draw_key` and `draw_names` need."""
+    blocks = max(text_width(number(value)) for value in values) + 0.25 if values else 0.0
+    samples = max((text_width(name) + 0.35 for name in names), default=0.0)
+    return max(*map(text_width, ["", *titles]), blocks, samples) + 0.1
 
 
-def draw_key(sheet: Sheet, left: float, top: float, height: float, l1: Sequence[float]) -> float:
-    """The colours of the L1 penalties as a stack of blocks, rising; returns its bottom."""
-    values = sorted(set(l1))
+def draw_key(
+    sheet: Sheet, left: float, top: float, height: float, values: Sequence[float], title: str
+) -> float:
+    """The colours of the values as a stack of blocks, rising; returns its bottom."""
+    values = sorted(set(values))
     if not values:
         return top
-    colours = penalty_colours(values)
-    sheet.text(left, top, KEY_TITLE, va="baseline", color=GREY)
+    colours = rank_colours(values)
+    sheet.text(left, top, title, va="baseline", color=GREY)
     room = max(height - 0.08, 0.04 * min(len(values), 32))  # room or not, never nothing
     block = min(0.16, room / len(values))
     axes = sheet.axes(left, top + 0.08, 0.14, block * len(values))

@@ -1,4 +1,4 @@
-"""Metrics over training: a panel a dictionary size, a line an L1 penalty."""
+"""Metrics over training: a panel a dictionary size, a line a value of the sparsity axis."""
 
 from __future__ import annotations
 
@@ -27,16 +27,18 @@ from saesweep.figures.style import (
     MARGIN,
     TICK,
     WIDTH,
+    Colour,
     Sheet,
     line_height,
-    penalty_colours,
+    rank_colours,
     ticks,
 )
+from saesweep.sparsity import SparsityAxis
 
 
 @dataclass(frozen=True)
 class Line:
-    """One cell: points `x`, `y` [n], the L1 penalty that colours it, and its variant.
+    """One cell: points `x`, `y` [n], the sparsity that colours it, and its variant.
 
     `variant` numbers the values of the grid's other axes (learning rate): a stroke each. `band`
     [2, n] is filled from its first row to its second.
@@ -44,7 +46,7 @@ class Line:
 
     x: np.ndarray
     y: np.ndarray
-    l1: float
+    sparsity: float
     variant: int = 0
     band: np.ndarray | None = None
 
@@ -62,20 +64,21 @@ def training_curves(
     panels: Sequence[CurvePanel],
     *,
     title: str,
+    axis: SparsityAxis,
     note: str = "",
     caption: Sequence[str] = (),
     variants: Sequence[str] = ("",),
 ) -> Figure:
-    """A metric over the epochs: a panel a dictionary size, a line an L1 penalty, shared axes.
+    """A metric over the epochs: a panel a dictionary size, a line a value of the sparsity `axis`.
 
-    `variants` names what differs between lines of one size and penalty.
+    `variants` names what differs between lines of one size and value.
     """
     lines = [line for panel in panels for line in panel.lines]
     across = _across(len(panels))
     down = ceil(len(panels) / across)
     samples = strokes(variants)
-    l1 = [line.l1 for line in lines]
-    key = key_width(l1, list(samples))
+    sparsity = [line.sparsity for line in lines]
+    key = key_width(sparsity, list(samples), axis.title)
     wide = (WIDTH - MARGIN - LEFT - key - GAP * across) / across
     high = 1.9 if across <= 2 else 1.45
     step = high + 0.26
@@ -91,7 +94,7 @@ def training_curves(
         scale(axes, "y", values, headroom)
         axes.set_xlim(0, last)
         ticks(axes.xaxis, 3 if wide < 1.6 else 5)
-        _plot(axes, panel.lines, penalty_colours(l1), len(variants))
+        _plot(axes, panel.lines, rank_colours(sparsity), len(variants))
         draw_levels(axes, panel.levels)
         axes.set_title(panel.title, fontsize=TICK, loc="left", pad=3, color=INK)
         lowest = index + across >= len(panels)
@@ -100,7 +103,7 @@ def training_curves(
             axes.set_xlabel("epoch", fontsize=TICK, labelpad=2, color=GREY)
     side = WIDTH - key
     room = down * step - len(samples) * line_height() - 0.3
-    bottom = draw_key(sheet, side, 0.12, room, l1)
+    bottom = draw_key(sheet, side, 0.12, room, sparsity, axis.title)
     draw_names(sheet, side, bottom + 0.2, samples)
     return sheet.figure
 
@@ -115,16 +118,16 @@ def _across(panels: int) -> int:
 def _plot(
     axes: Axes,
     lines: Sequence[Line],
-    colours: Mapping[float, tuple[float, float, float, float]],
+    colours: Mapping[float, Colour],
     variants: int,
 ) -> None:
     for line in lines:
         if line.band is not None:
-            _fill(axes, line.x, line.band, colours[line.l1], len(lines))
+            _fill(axes, line.x, line.band, colours[line.sparsity], len(lines))
         axes.plot(
             line.x,
             np.where(np.isfinite(line.y), line.y, np.nan),
-            color=colours[line.l1],
+            color=colours[line.sparsity],
             linewidth=1.0 if len(lines) <= 12 else 0.7,
             linestyle=stroke(line.variant, variants),
         )
@@ -136,7 +139,7 @@ def _fill(
     axes: Axes,
     x: np.ndarray,
     band: np.ndarray,
-    colour: tuple[float, float, float, float],
+    colour: Colour,
     bands: int,
 ) -> None:
     """One of so many bands: paler the more there are to lie over each other, with thin edges."""

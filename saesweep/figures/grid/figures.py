@@ -1,8 +1,9 @@
-"""A metric over the grid, over training, and sparsity against error: with words and baselines."""
+"""A metric over the grid, over training, and against sparsity: with words and baselines."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,9 +11,10 @@ from matplotlib.figure import Figure
 from saesweep.catalogue import METRICS, Metric
 from saesweep.figures.grid.curves import CurvePanel, training_curves
 from saesweep.figures.grid.heatmaps import heatmap
-from saesweep.figures.grid.table import GridTable
+from saesweep.figures.grid.table import GridTable, grid_tables
 from saesweep.figures.grid.trade_off import trade_off
-from saesweep.figures.style import LOSSES, level
+from saesweep.figures.style import level
+from saesweep.figures.variants import ending, loss_words
 from saesweep.files import Arrays
 from saesweep.run_folder import Run
 
@@ -22,16 +24,53 @@ CURVES = ("loss", "recon_loss", "mmcs", "dead_neurons", "l0", "fvu")
 TRAINED = Metric("loss", "Loss", "lower", "what is trained, measured on the evaluation set")
 
 
+@dataclass(frozen=True)
+class _Against:
+    """A metric that L0 is drawn against."""
+
+    title: str
+    name: str
+    """Of the upright axis."""
+    better: str
+
+
+AGAINST = {
+    "fvu": _Against(
+        "Sparsity against error: L0 and FVU",
+        "FVU: fraction of variance unexplained",
+        "lower and further left is better: less error with fewer active latents",
+    ),
+    "mmcs": _Against(
+        "Sparsity against recovery: L0 and MMCS",
+        "MMCS: mean max cosine similarity w/ true",
+        "higher is better: every true feature has an atom that is close to it",
+    ),
+    "f1": _Against(
+        "Sparsity against detection: L0 and F1",
+        "F1: mean over latents",
+        "higher is better: latents fire where their features do, and nowhere else",
+    ),
+}
+
+
 def draw_grid(run: Run) -> Iterator[tuple[str, Figure]]:
-    """Heatmaps of all metrics, curves over training, L0 against FVU: file stems and figures."""
-    table = GridTable(run)
-    for metric in METRICS.values():
-        if metric.key != "stability" or table.seeds > 1:
-            yield FILES.get(metric.key, f"{metric.key}_matrix"), metric_heatmap(table, metric)
-    histories = table.histories()
-    for key in CURVES:
-        yield f"training_{key}", metric_curves(table, METRICS.get(key, TRAINED), histories)
-    yield "l0_against_fvu", sparsity_against_error(table)
+    """Heatmaps of all metrics, curves over training, L0 against others: file stems and figures.
+
+    Heatmaps and curves are drawn for each sparsity axis, and L0 for all cells at once.
+    """
+    tables = grid_tables(run)
+    for table in tables:
+        end = ending(run.sparsity_axes, table.axis)
+        for metric in METRICS.values():
+            if table.measures(metric.key):
+                stem = FILES.get(metric.key, f"{metric.key}_matrix")
+                yield stem + end, metric_heatmap(table, metric)
+        histories = table.histories()
+        for key in CURVES:
+            figure = metric_curves(table, METRICS.get(key, TRAINED), histories)
+            yield f"training_{key}{end}", figure
+    for key in AGAINST:
+        yield f"l0_against_{key}", sparsity_against(tables, key)
 
 
 def metric_heatmap(table: GridTable, metric: Metric) -> Figure:
@@ -41,7 +80,7 @@ def metric_heatmap(table: GridTable, metric: Metric) -> Figure:
         table.grid,
         title=metric.title,
         direction=metric.direction,
-        caption=[_sentence(metric), *_baseline_words(table, metric), *_losses(table)],
+        caption=[_sentence(metric), *_baseline_words(table, metric), *loss_words(table.cells)],
         references=table.references(metric.key),
     )
 
@@ -76,11 +115,12 @@ def metric_curves(table: GridTable, metric: Metric, histories: dict[str, Arrays]
     return training_curves(
         panels,
         title=f"{metric.title} over training",
+        axis=table.axis,
         note=f"{better}a panel for each {table.grid.rows_title}",
         caption=[
             _sentence(metric),
             *_seed_words(table, "Lines", "a finite value", "bands"),
-            *_losses(table),
+            *loss_words(table.cells),
         ],
         variants=table.variants,
     )
@@ -101,15 +141,21 @@ def _levels(table: GridTable, key: str, row: int) -> dict[str, float]:
     return levels
 
 
-def sparsity_against_error(table: GridTable) -> Figure:
-    """L0 against FVU."""
-    definitions = [_sentence(METRICS["l0"]), _sentence(METRICS["fvu"])]
+def sparsity_against(tables: Sequence[GridTable], key: str) -> Figure:
+    """L0 against another metric, one of `AGAINST`, for the cells of all tables."""
+    words = AGAINST[key]
+    cells = tables[0].run.cells
+    order = list(dict.fromkeys(cell.variant for cell in cells))
+    fronts = [front for table in tables for front in table.fronts(key)]
+    seeds = _seed_words(tables[0], "Points", "a value", "bars")
+    known = [table.true_l0 for table in tables if np.isfinite(table.true_l0)]
     return trade_off(
-        table.fronts(),
-        title="Sparsity against error: L0 and FVU",
-        caption=[*definitions, *_seed_words(table, "Points", "a value", "bars"), *_losses(table)],
-        true_l0=table.true_l0,
-        variants=table.variants,
+        sorted(fronts, key=lambda front: order.index(front.variant)),
+        title=words.title,
+        note=words.better,
+        y_name=words.name,
+        caption=[_sentence(METRICS["l0"]), _sentence(METRICS[key]), *seeds, *loss_words(cells)],
+        true_l0=known[0] if known else np.nan,
     )
 
 
@@ -123,7 +169,3 @@ def _seed_words(table: GridTable, means: str, has: str, ranges: str) -> list[str
         return []
     over = f"mean over the seeds that have {has}, of {table.seeds}"
     return [f"{means}: {over}; {ranges}: from the lowest to the highest."]
-
-
-def _losses(table: GridTable) -> list[str]:
-    return [LOSSES[loss] for loss in table.losses]

@@ -21,6 +21,7 @@ from saesweep.figures.style import (
     text_width,
     wrap,
 )
+from saesweep.sparsity import SparsityAxis
 
 MARGIN_COLUMN, BAR_GAP, BAR, TICKS, GAP = 0.5, 0.2, 0.12, 0.42, 0.14
 LONGEST = 8.0
@@ -28,11 +29,13 @@ LONGEST = 8.0
 
 @dataclass(frozen=True)
 class Grid:
-    """The axes of every heatmap of a run. `ratios` holds NaN where no ratio is known."""
+    """The axes of a heatmap: rows and columns. `ratios` holds NaN where no ratio is known."""
 
     sizes: Sequence[int]
     ratios: Sequence[float]
-    l1: Sequence[float]
+    sparsity: Sequence[float]
+    axis: SparsityAxis
+    """What the values of `sparsity` are."""
 
     @property
     def row_names(self) -> list[str]:
@@ -81,12 +84,12 @@ class Page:
     @property
     def panel(self) -> tuple[float, float]:
         """Width and height of one matrix."""
-        return len(self.grid.l1) * self.cell[0], len(self.grid.sizes) * self.cell[1]
+        return len(self.grid.sparsity) * self.cell[0], len(self.grid.sizes) * self.cell[1]
 
     @property
     def upright(self) -> bool:
-        """Whether the L1 values must stand upright to fit under their columns."""
-        return max(map(text_width, map(number, self.grid.l1))) > self.cell[0] * 0.9
+        """Whether the names of columns must stand upright to fit under their columns."""
+        return max(map(text_width, map(number, self.grid.sparsity))) > self.cell[0] * 0.9
 
     @property
     def has_room_for_titles(self) -> bool:
@@ -96,8 +99,8 @@ class Page:
 
     @property
     def foot(self) -> float:
-        """Height of the L1 values under a matrix."""
-        return max(map(text_width, map(number, self.grid.l1))) if self.upright else 0.11
+        """Height of the names of columns under a matrix."""
+        return max(map(text_width, map(number, self.grid.sparsity))) if self.upright else 0.11
 
     @property
     def cells_right(self) -> float:
@@ -178,7 +181,7 @@ def _option(
     *,
     across: int,
 ) -> Page:
-    rows, columns = len(grid.sizes), len(grid.l1)
+    rows, columns = len(grid.sizes), len(grid.sparsity)
     high = max(0.1, min(0.8, 1.2 / rows), min(0.3, 3.6 / rows))
     two_lines = text_width(grid.rows_title) > rows * high + 0.1
     left = MARGIN + line_height() * (2 if two_lines else 1) + 0.1

@@ -1,4 +1,4 @@
-"""One metric over the grid as a heatmap: rows dictionary sizes, columns L1 penalties."""
+"""One metric over the grid as a heatmap: rows dictionary sizes, columns values of sparsity."""
 
 from __future__ import annotations
 
@@ -180,7 +180,7 @@ def _label(sheet: Sheet, axes: Axes, page: Page, index: int) -> None:
     for line, words in enumerate(reversed(page.titles[index])):
         sheet.text(left, top - 0.06 - line * line_height(), words, va="baseline")
     rows = np.arange(0, len(page.grid.sizes), ceil(0.12 / page.cell[1]))
-    columns = np.arange(0, len(page.grid.l1), ceil(0.12 / page.cell[0]))
+    columns = np.arange(0, len(page.grid.sparsity), ceil(0.12 / page.cell[0]))
     axes.set_yticks(rows, [])
     axes.set_xticks(columns, [])
     if index % page.across == 0:
@@ -191,7 +191,8 @@ def _label(sheet: Sheet, axes: Axes, page: Page, index: int) -> None:
         middle = top + height / 2
         sheet.text(0.09, middle, name, rotation=90, va="center", ha="left", color=GREY)
     if page.ends_column(index):
-        names = [number(page.grid.l1[int(column)]) for column in columns]
+        names = [number(page.grid.sparsity[int(column)]) for column in columns]
         axes.set_xticks(columns, names, rotation=90 if page.upright else 0)
         below = top + height + page.foot + 0.18
-        sheet.text(left + width / 2, below, "L1 penalty α", va="baseline", ha="center", color=GREY)
+        title = page.grid.axis.title
+        sheet.text(left + width / 2, below, title, va="baseline", ha="center", color=GREY)

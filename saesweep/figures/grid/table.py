@@ -13,34 +13,46 @@ from saesweep.figures.grid.heatmap_page import Grid, References
 from saesweep.figures.grid.heatmaps import Panel
 from saesweep.figures.grid.trade_off import Front
 from saesweep.figures.variants import variant_name
-from saesweep.files import Arrays
+from saesweep.files import Arrays, Row
 from saesweep.metrics.seeds import Point, points, seed_count
 from saesweep.run_folder import Run
+from saesweep.sparsity import SparsityAxis
 
 # Baselines that exist once for each dictionary size, and those that exist once.
 PER_SIZE = {"random": "chance", "kmeans": "k-means"}
 SINGLE = {"pca": "PCA", "ica": "ICA", "truth": "truth"}
 
+OF_PROBABILITIES = ("brier", "calibration_error")
+"""Metrics of variants whose latents have a probability of being active."""
+
+
+def grid_tables(run: Run) -> list[GridTable]:
+    """A table for each sparsity axis of a run."""
+    rows = run.metrics()
+    return [GridTable(run, axis, rows) for axis in run.sparsity_axes]
+
 
 class GridTable:
-    """The metrics of a run: rows dictionary sizes, columns L1 penalties.
+    """The metrics of the cells on one sparsity axis: its values are columns, rows are sizes.
 
     Cells that differ in seed alone are one `Point`; with a single seed every cell is one. What
-    else differs between points of one size and penalty makes a variant: `variants` names them, as
-    `train.lr=0.001`.
+    else differs between points of one size and sparsity makes a variant: `variants` names them, as
+    `topk, train.lr=0.001`.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, axis: SparsityAxis, rows: Sequence[Row]) -> None:
+        self.run, self.axis = run, axis
         self._baselines = run.baselines()
-        rows = run.metrics()
+        rows = [row for row in rows if run.cell(row["cell"]).axis == axis]
+        self._rows = rows
+        self.cells = [run.cell(row["cell"]) for row in rows]
         ratios = {row["dict_size"]: row["dict_ratio"] for row in rows}
         self.seeds = seed_count(rows)
-        self.losses = sorted({str(row["loss"]) for row in rows})
         self.grid = Grid(
             sizes=sorted(ratios),
             ratios=[ratios[size] for size in sorted(ratios)],
-            l1=sorted({row["l1_penalty"] for row in rows}),
+            sparsity=sorted({row[axis.column] for row in rows}),
+            axis=axis,
         )
         known = [row["true_l0"] for row in rows if np.isfinite(row["true_l0"])]
         self.true_l0 = float(np.mean(known)) if known else float("nan")
@@ -50,22 +62,31 @@ class GridTable:
         self.variants = list(self._points)
 
     def _variant(self, point: Point) -> str:
-        return variant_name(point.apart(self._run.cell(point.cells[0])))
+        return variant_name(point.apart(self.run.cell(point.cells[0])))
+
+    def _sparsity(self, point: Point) -> float:
+        return float(point.rows[0][self.axis.column])
 
     def _of_size(self, variant: str, size: int) -> list[Point]:
         return [point for point in self._points[variant] if point.rows[0]["dict_size"] == size]
+
+    def measures(self, key: str) -> bool:
+        """Whether a metric can be known of these cells: some take seeds, or say probabilities."""
+        if key == "stability":
+            return self.seeds > 1
+        return key not in OF_PROBABILITIES or any(np.isfinite(row[key]) for row in self._rows)
 
     def panels(self, key: str) -> list[Panel]:
         """The matrices of a metric, one a variant."""
         return [self._panel(key, variant) for variant in self.variants]
 
     def _panel(self, key: str, variant: str) -> Panel:
-        shape = len(self.grid.sizes), len(self.grid.l1)
+        shape = len(self.grid.sizes), len(self.grid.sparsity)
         values, spreads, counts = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape)
         states = np.full(shape, "absent", dtype="<U8")
         for point in self._points[variant]:
-            row = point.rows[0]
-            place = self.grid.sizes.index(row["dict_size"]), self.grid.l1.index(row["l1_penalty"])
+            row = self.grid.sizes.index(point.rows[0]["dict_size"])
+            place = row, self.grid.sparsity.index(self._sparsity(point))
             values[place], spreads[place] = point.mean(key), point.spread(key)
             states[place], counts[place] = point.state, len(point.values(key))
         return Panel(values, states, variant, spreads, counts, self.seeds)
@@ -86,9 +107,9 @@ class GridTable:
     def histories(self) -> dict[str, Arrays]:
         """The histories that are there: cells that wait have none, some that failed have."""
         found = {}
-        for cell in self._run.cells:
+        for cell in self.cells:
             with contextlib.suppress(RunError):
-                found[cell.name] = self._run.history(cell.name)
+                found[cell.name] = self.run.history(cell.name)
         return found
 
     def lines(self, key: str, size: int, histories: dict[str, Arrays]) -> Iterator[Line]:
@@ -106,22 +127,24 @@ class GridTable:
                 epochs = max((history["epoch"] for history in shown), key=len)
                 y, ends = _fold([history[key] for history in shown])
                 band = ends if self.seeds > 1 else None
-                yield Line(epochs, y, point.rows[0]["l1_penalty"], index, band)
+                yield Line(epochs, y, self._sparsity(point), index, band)
 
-    def fronts(self) -> list[Front]:
-        """L0 and FVU, a front for each dictionary size of each variant."""
-        return [
-            self._front(self._of_size(variant, size), size, index)
-            for index, variant in enumerate(self.variants)
+    def fronts(self, key: str) -> list[Front]:
+        """A metric against L0, a front for each dictionary size of each variant."""
+        found = [
+            (size, self._of_size(variant, size))
+            for variant in self.variants
             for size in self.grid.sizes
         ]
+        return [self._front(along, size, key) for size, along in found if along]
 
-    def _front(self, along: Sequence[Point], size: int, variant: int) -> Front:
-        l1 = np.array([point.rows[0]["l1_penalty"] for point in along], dtype=float)
-        l0, fvu = (np.array([point.mean(key) for point in along]) for key in ("l0", "fvu"))
-        if self.seeds == 1:
-            return Front(size, l1, l0, fvu, variant)
-        return Front(size, l1, l0, fvu, variant, _ends(along, "l0"), _ends(along, "fvu"))
+    def _front(self, along: Sequence[Point], size: int, key: str) -> Front:
+        cell = self.run.cell(along[0].cells[0])
+        others = {a: x for a, x in along[0].apart(cell).items() if a != "model.variant"}
+        sparsity = np.array([self._sparsity(point) for point in along])
+        l0, y = (np.array([point.mean(name) for point in along]) for name in ("l0", key))
+        bars = (_ends(along, "l0"), _ends(along, key)) if self.seeds > 1 else (None, None)
+        return Front(size, self.axis, sparsity, l0, y, cell.variant, variant_name(others), *bars)
 
 
 def _ends(along: Sequence[Point], key: str) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -19,16 +20,19 @@ from saesweep.figures.style import (
     RED,
     TICK,
     WIDTH,
+    Colour,
     Sheet,
     line_height,
+    name_colours,
     number,
-    penalty_colours,
+    rank_colours,
     text_width,
     ticks,
 )
 from saesweep.files import Row
 from saesweep.metrics.prediction import FEWEST, predict
 from saesweep.run_folder import Run
+from saesweep.sparsity import AXES, SparsityAxis
 
 LEFT, HIGH, STRIP, GAP = 0.62, 2.7, 0.34, 0.08
 LINE = 0.2
@@ -37,9 +41,9 @@ TURNED = {"lower": -1.0, "higher": 1.0, "": 1.0}
 """By what a correlation is multiplied, so that 1 always means that better goes with better."""
 CAPTION = (
     f"Ranks are compared over the cells that are done; below {FEWEST}, or all equal: n/a. Cells of "
-    "one L1 penalty and size that differ on other axes of the grid count one by one. A cell of the "
+    "one {value} and size that differ on other axes of the grid count one by one. A cell of the "
     "largest dictionary has no mmcs_larger, and cannot be chosen by it.",
-    "Below: Spearman's ρ with mmcs; blue dots over the whole grid, rings over the L1 penalties of "
+    "Below: Spearman's ρ with mmcs; blue dots over the whole grid, rings over the {values} of "
     "one dictionary size. Where lower is better its sign is turned, so that 1 always means that "
     "better goes with higher mmcs; l0 has no better way. Its choice: mmcs of the cell that is best "
     "by the metric (mean over ties); regret: the highest mmcs of the grid less that.",
@@ -59,16 +63,25 @@ def prediction_figure(rows: Sequence[Row]) -> Figure:
     table = _known(predict(rows))
     over_grid = [row for row in table if row["over"] == "grid"]
     done = [row for row in rows if row["state"] == "done" and np.isfinite(row["mmcs"])]
+    axes = [axis for axis in AXES.values() if axis.column in rows[0]]
     below = HIGH + 0.78
     sheet = Sheet(
         "Recovery of true features, predicted without the truth",
         _note(next(row for row in over_grid if row["predictor"] == PREDICTOR)),
         below + len(over_grid) * LINE + 0.42,
-        [f"{key}: {METRICS[key].definition}." for key in ("mmcs", PREDICTOR)] + list(CAPTION),
+        [f"{key}: {METRICS[key].definition}." for key in ("mmcs", PREDICTOR)] + _caption(axes),
     )
-    _draw_scatter(sheet, done, [row for row in table if row["predictor"] == PREDICTOR])
+    predicted = [row for row in table if row["predictor"] == PREDICTOR]
+    _draw_scatter(sheet, done, predicted, _Colours(rows, done, axes[0]))
     _draw_correlations(sheet, below, table)
     return sheet.figure
+
+
+def _caption(axes: Sequence[SparsityAxis]) -> list[str]:
+    """`CAPTION` in the words of the only sparsity axis; where there are several, in general."""
+    one = re.sub(r",.*| .$", "", axes[0].title)  # without its symbol, or what explains it
+    words = (one, axes[0].plural) if len(axes) == 1 else ("sparsity", "cells")
+    return [line.format(value=words[0], values=words[1]) for line in CAPTION]
 
 
 def _known(table: Sequence[Row]) -> list[Row]:
@@ -100,17 +113,43 @@ def _signed(value: float) -> str:
 # The scatter
 
 
-def _draw_scatter(sheet: Sheet, done: Sequence[Row], predicted: Sequence[Row]) -> None:
+class _Colours:
+    """The colour of each cell: by its variant, or by its sparsity where all are of one variant."""
+
+    def __init__(self, rows: Sequence[Row], done: Sequence[Row], axis: SparsityAxis) -> None:
+        variants = list(dict.fromkeys(str(row.get("model.variant")) for row in rows))
+        self.variants = name_colours(variants) if len(variants) > 1 else {}
+        self.values = [] if self.variants else [row[axis.column] for row in done]
+        self.count = len(done)
+        self.title = "variant" if self.variants else axis.title
+        self._axis, self._ranks = axis, rank_colours(self.values)
+
+    def of(self, row: Row) -> Colour:
+        """The colour of a cell."""
+        if self.variants:
+            return self.variants[row["model.variant"]]
+        return self._ranks[row[self._axis.column]]
+
+    def samples(self) -> dict[str, Line2D]:
+        """A sample of the colour of each variant."""
+        return {
+            name: Line2D([0, 1], [0, 0], color=colour, linewidth=2)
+            for name, colour in self.variants.items()
+        }
+
+
+def _draw_scatter(
+    sheet: Sheet, done: Sequence[Row], predicted: Sequence[Row], colours: _Colours
+) -> None:
     marks = _marks(done)
-    penalties = [row["l1_penalty"] for row in done]
     over = {row["over"]: row for row in predicted}
-    samples = {
+    samples = colours.samples() | {
         _of_size(size, over[f"dict_size={size}"]): Line2D(
             [0.5], [0], marker=mark, color=GREY, markersize=4
         )
         for size, mark in marks.items()
     }
-    key = key_width(penalties, list(samples))
+    key = key_width(colours.values, list(samples), colours.title)
     lacking = [row for row in done if not np.isfinite(row[PREDICTOR])]
     strip = STRIP + GAP if lacking else 0.0
     wide = WIDTH - MARGIN - LEFT - key - 0.2 - strip
@@ -121,7 +160,7 @@ def _draw_scatter(sheet: Sheet, done: Sequence[Row], predicted: Sequence[Row]) -
     scale(axes, "x", np.array([row[PREDICTOR] for row in shown], float))
     axes.set_xlabel(f"{PREDICTOR}, known without the truth", fontsize=TICK, labelpad=2, color=GREY)
     axes.set_ylabel("mmcs, with the true features", fontsize=TICK, labelpad=3, color=GREY)
-    _dots(axes, shown, marks, penalties, PREDICTOR)
+    _dots(axes, shown, marks, colours, PREDICTOR)
     _mark_choice(axes, shown, over["grid"], PREDICTOR)
     if not shown:
         axes.text(
@@ -129,10 +168,13 @@ def _draw_scatter(sheet: Sheet, done: Sequence[Row], predicted: Sequence[Row]) -
         )
     if lacking:
         beside = sheet.axes(LEFT + wide + GAP, 0.12, STRIP, HIGH)
-        _draw_lacking(beside, axes, lacking, marks, penalties, over["grid"])
+        _draw_lacking(beside, axes, lacking, marks, colours, over["grid"])
     side = WIDTH - key
-    bottom = draw_key(sheet, side, 0.12, HIGH - len(samples) * line_height() - 0.2, penalties)
-    draw_names(sheet, side, bottom + 0.2, samples)
+    room = HIGH - len(samples) * line_height() - 0.2
+    bottom = draw_key(sheet, side, 0.12, room, colours.values, colours.title)
+    if colours.variants:
+        sheet.text(side, bottom, colours.title, va="baseline", color=GREY)
+    draw_names(sheet, side, bottom + (0.12 if colours.variants else 0.2), samples)
 
 
 def _marks(done: Sequence[Row]) -> dict[int, str]:
@@ -151,18 +193,17 @@ def _dots(
     axes: Axes,
     rows: Sequence[Row],
     marks: Mapping[int, str],
-    penalties: Sequence[float],
+    colours: _Colours,
     x: str,
 ) -> None:
     """A dot a cell, at its ``x``, or at 0 where it has none."""
-    colours = penalty_colours(penalties)
     for size in dict.fromkeys(row["dict_size"] for row in rows):
         cells = [row for row in rows if row["dict_size"] == size]
         axes.scatter(
             [row[x] if np.isfinite(row[x]) else 0.0 for row in cells],
             [row["mmcs"] for row in cells],
-            s=25 if len(penalties) <= 60 else 16,
-            c=[colours[row["l1_penalty"]] for row in cells],
+            s=25 if colours.count <= 60 else 16,
+            c=[colours.of(row) for row in cells],
             marker=marks.get(size, "o"),
             edgecolors="white",
             linewidths=0.4,
@@ -194,7 +235,7 @@ def _draw_lacking(
     beside: Axes,
     rows: Sequence[Row],
     marks: Mapping[int, str],
-    penalties: Sequence[float],
+    colours: _Colours,
     over_grid: Row,
 ) -> None:
     """The cells that have no `PREDICTOR`, in a strip of the same height."""
@@ -205,7 +246,7 @@ def _draw_lacking(
     axes.spines["left"].set_visible(False)
     axes.set_facecolor("#f4f4f4")
     axes.set_xticks([0], ["n/a"])
-    _dots(axes, rows, marks, penalties, PREDICTOR)
+    _dots(axes, rows, marks, colours, PREDICTOR)
     _mark_choice(axes, rows, over_grid, PREDICTOR)
 
 

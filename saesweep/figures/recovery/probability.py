@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,6 +19,7 @@ from saesweep.figures.variants import MOST_VARIANTS, variants
 from saesweep.files import Row
 from saesweep.grid import Cell
 from saesweep.run_folder import Run
+from saesweep.sparsity import SparsityAxis
 
 SHARE = 8
 """The running mean is over one in so many of the points."""
@@ -47,7 +49,6 @@ def draw_probability(run: Run) -> Iterator[tuple[str, Figure]]:
     probabilities = run.ground_truth()["probabilities"]
     rows = run.metrics()
     every = variants(run.cells)
-    grid = _grid(rows)
     states = {row["cell"]: row["state"] for row in rows}
     for variant in every[:MOST_VARIANTS]:
         yield (
@@ -55,7 +56,7 @@ def draw_probability(run: Run) -> Iterator[tuple[str, Figure]]:
             probability_figure(
                 probabilities,
                 {place: _found(run, same, states) for place, same in variant.cells.items()},
-                grid,
+                _grid(rows, variant.axis),
                 run.config.eval.learned_threshold,
                 title=variant.name,
                 caption=_left_out(len(every)),
@@ -74,7 +75,7 @@ def probability_figure(
 ) -> Figure:
     """A scatter for each cell of ``grid``, with shared axes.
 
-    ``probabilities`` [n_features]; ``found`` by dictionary size and L1 penalty; ``threshold`` is
+    ``probabilities`` [n_features]; ``found`` by dictionary size and sparsity; ``threshold`` is
     the cosine above which a feature counts as learned.
     """
     ratio = _ratio(probabilities)
@@ -146,11 +147,12 @@ def window(points: int) -> int:
 # From the run
 
 
-def _grid(rows: Sequence[Row]) -> Grid:
+def _grid(rows: Sequence[Row], axis: SparsityAxis) -> Grid:
+    """All sizes of the run, and all values on a sparsity axis."""
     ratios = {row["dict_size"]: row["dict_ratio"] for row in rows}
     sizes = sorted(ratios)
-    l1 = sorted({row["l1_penalty"] for row in rows})
-    return Grid(sizes=sizes, ratios=[ratios[size] for size in sizes], l1=l1)
+    values = sorted({row[axis.column] for row in rows if not isnan(row[axis.column])})
+    return Grid(sizes, [ratios[size] for size in sizes], values, axis)
 
 
 def _found(run: Run, cells: Sequence[Cell], states: Mapping[str, str]) -> Found:

@@ -1,4 +1,4 @@
-"""Many small scatters with shared axes, drawn as one: panels by dictionary size and L1 penalty."""
+"""Many small scatters with shared axes, drawn as one: panels by dictionary size and sparsity."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from saesweep.figures.style import (
 )
 
 Place = tuple[int, float]
-"""Dictionary size and L1 penalty."""
+"""Dictionary size, and value on the sparsity axis."""
 Floats = np.ndarray
 
 GAP = 0.06
@@ -52,12 +52,12 @@ class Layout:
     @property
     def field(self) -> tuple[float, float]:
         """Width and height of all panels."""
-        columns, rows = len(self.grid.l1), len(self.grid.sizes)
+        columns, rows = len(self.grid.sparsity), len(self.grid.sizes)
         return columns * (self.wide + GAP) - GAP, rows * (self.high + GAP) - GAP
 
     def corner(self, place: Place) -> tuple[float, float]:
         """Left and top of a panel."""
-        row, column = self.grid.sizes.index(place[0]), self.grid.l1.index(place[1])
+        row, column = self.grid.sizes.index(place[0]), self.grid.sparsity.index(place[1])
         return column * (self.wide + GAP), row * (self.high + GAP)
 
     def at(self, place: Place, points: Floats, scales: tuple[Scale, Scale]) -> Floats:
@@ -73,7 +73,7 @@ class Layout:
 
 def layout(grid: Grid) -> Layout:
     """Panels as large as the page allows, not larger than they need be."""
-    columns, rows = len(grid.l1), len(grid.sizes)
+    columns, rows = len(grid.sparsity), len(grid.sizes)
     left = MARGIN + line_height() + 0.1 + max(map(text_width, grid.row_names)) + 0.36
     wide = min(2.6, (WIDTH - MARGIN - 0.1 - left + GAP) / columns - GAP)
     wide = max(wide, 0.01)
@@ -191,14 +191,15 @@ def _draw_lines(
 def _label(
     sheet: Sheet, axes: Axes, page: Layout, scales: tuple[Scale, Scale], x_name: str
 ) -> None:
-    """L1 penalties above, dictionary sizes and cosines on the left, probabilities below."""
+    """Sparsity above, dictionary sizes and cosines on the left, probabilities below."""
     grid, (wide, high) = page.grid, page.field
-    names = [number(value) for value in grid.l1]
+    names = [number(value) for value in grid.sparsity]
     every = ceil((max(map(text_width, names)) + 0.04) / (page.wide + GAP))
     for column in range(0, len(names), every):
         middle = page.left + column * (page.wide + GAP) + page.wide / 2
         sheet.text(middle, 0.25, names[column], ha="center", va="baseline")
-    sheet.text(page.left + wide / 2, 0.09, "L1 penalty α", ha="center", va="baseline", color=GREY)
+    middle = page.left + wide / 2
+    sheet.text(middle, 0.09, grid.axis.title, ha="center", va="baseline", color=GREY)
     every = ceil(APART / (page.high + GAP))
     for row in range(0, len(grid.sizes), every):
         middle = 0.3 + row * (page.high + GAP) + page.high / 2
@@ -214,7 +215,7 @@ def _label(
 
 def _label_ticks(axes: Axes, page: Layout, scales: tuple[Scale, Scale]) -> None:
     across = scales[0].ticks(page.wide, page.wide + GAP)
-    lefts = [column * (page.wide + GAP) for column in range(len(page.grid.l1))]
+    lefts = [column * (page.wide + GAP) for column in range(len(page.grid.sparsity))]
     places = [left + page.wide * share for left in lefts for share in scales[0](np.array(across))]
     axes.set_xticks(places, [number(value) for value in across] * len(lefts))
     tops = [row * (page.high + GAP) for row in range(len(page.grid.sizes))]

@@ -53,7 +53,7 @@ class Course:
 
 
 def courses(run: Run, variant: Variant) -> Iterator[tuple[tuple[int, float], Course]]:
-    """Read the cells of a variant: dictionary size and L1 penalty, and the course of that point."""
+    """Read the cells of a variant: dictionary size and sparsity, and the course of that point."""
     truth = run.ground_truth()
     if "probabilities" not in truth:
         raise RunError(f"{run.path}: its ground truth is damaged: it has no probabilities")

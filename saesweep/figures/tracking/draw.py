@@ -14,6 +14,7 @@ from saesweep.figures.tracking.kinds import Cosines, Counts, Dead, Kind
 from saesweep.figures.tracking.page import Multiples
 from saesweep.figures.variants import MOST_VARIANTS, variants
 from saesweep.run_folder import Run
+from saesweep.sparsity import SparsityAxis
 
 KINDS: tuple[type[Kind], ...] = (Counts, Cosines, Dead, Features)
 
@@ -22,9 +23,9 @@ def draw_tracking(run: Run) -> Iterator[tuple[str, Figure]]:
     """The stem of each figure's file, and the figure.
 
     ``tracking_counts``, ``tracking_cosines``, ``tracking_dead`` and ``tracking_features``; where
-    axes other than L1, dictionary size and seed are in the grid, each of them for every combination
-    of their values, ``tracking_counts_train.lr=0.001``, up to `MOST_VARIANTS`. Seeds are averaged.
-    Raises ``RunError`` where the ground truth or the snapshots of a cell cannot be read.
+    axes other than sparsity, dictionary size and seed are in the grid, each of them for every
+    combination of their values, ``tracking_counts_train.lr=0.001``, up to `MOST_VARIANTS`. Seeds
+    are averaged. Raises ``RunError`` where the ground truth or snapshots cannot be read.
     """
     every = variants(run.cells)
     left_out = ""
@@ -42,6 +43,7 @@ def draw_tracking(run: Run) -> Iterator[tuple[str, Figure]]:
             figure = multiples(
                 kind(drawn, run.config.data.n_features, run.config.eval.learned_threshold),
                 by_place,
+                variant.axis,
                 note=variant.name,
                 words=[words for words in (folded, left_out) if words],
             )
@@ -51,22 +53,23 @@ def draw_tracking(run: Run) -> Iterator[tuple[str, Figure]]:
 def multiples(
     kind: Kind,
     by_place: Mapping[tuple[int, float], Course],
+    axis: SparsityAxis,
     *,
     note: str = "",
     words: Sequence[str] = (),
 ) -> Figure:
-    """One figure of ``by_place``, the courses by dictionary size and L1 penalty."""
+    """One figure of ``by_place``, the courses by dictionary size and value of `axis`."""
     sizes = sorted({size for size, _ in by_place})
-    l1 = sorted({value for _, value in by_place})
+    columns = sorted({value for _, value in by_place})
     rows = [f"{number(size / kind.features)}× ({size})" for size in sizes]
     epochs = EpochAxis([course.epoch for course in kind.courses])
-    page = Multiples(rows, l1, kind.scale(), epochs, kind.key())
+    page = Multiples(rows, columns, axis, kind.scale(), epochs, kind.key())
     notes = "; ".join(part for part in (note, kind.note) if part)
     sheet = Sheet(kind.title, notes, page.height, [kind.caption(), *words])
     axes = page.axes(sheet)
     places = {
-        (sizes.index(size), l1.index(penalty)): course
-        for (size, penalty), course in by_place.items()
+        (sizes.index(size), columns.index(value)): course
+        for (size, value), course in by_place.items()
     }
     page.frame(axes, [place for place, course in places.items() if course.state == "done"])
     for place, course in places.items():

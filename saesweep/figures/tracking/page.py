@@ -1,4 +1,4 @@
-"""Small multiples: a panel a cell, a row a dictionary size, a column an L1 penalty."""
+"""Small multiples: a panel a cell, a row a dictionary size, a column a sparsity."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ from saesweep.figures.style import (
 )
 from saesweep.figures.tracking.epochs import APART, EpochAxis, label_end
 from saesweep.figures.tracking.key import Key, Sample
+from saesweep.sparsity import SparsityAxis
 
 # Inches: the height of all rows of panels, at most and at least, so that the names beside them have
 # room; the least of one for two labels beside it.
 LONGEST, LEAST, TWO_LABELS = 6.4, 1.4, 0.26
 LABEL, TICK_LENGTH = 0.125, 0.03
-ROWS_TITLE, COLUMNS_TITLE = "dictionary ratio (size)", "L1 penalty α"
+ROWS_TITLE = "dictionary ratio (size)"
 PAPER = "#f5f5f5"
 """Behind what is drawn; a panel without records is white."""
 
@@ -85,32 +86,33 @@ class Panel:
 class Multiples:
     """The plan of one figure, in inches from the top left corner of the body.
 
-    `rows` are names of dictionary sizes, `l1` the penalties; `samples` are for the key.
+    `rows` are names of dictionary sizes, `columns` the values of `axis`; `samples` are for the key.
     """
 
     def __init__(
         self,
         rows: Sequence[str],
-        l1: Sequence[float],
+        columns: Sequence[float],
+        axis: SparsityAxis,
         scale: Scale,
         epochs: EpochAxis,
         samples: Mapping[str, Sample],
     ) -> None:
-        self.rows, self.scale, self.epochs = rows, scale, epochs
-        self.columns = [number(value) for value in l1]
+        self.rows, self.axis, self.scale, self.epochs = rows, axis, scale, epochs
+        self.columns = [number(value) for value in columns]
         self.names_right = MARGIN + line_height() + max(map(text_width, rows)) + 0.08
         labels = max(text_width(label) for _, label in scale.ticks)
         self.left = self.names_right + 0.06 + line_height() + labels + 0.09
         room = WIDTH - self.left - MARGIN
-        self.gap = min(0.08 if len(l1) <= 8 else 0.04, 0.4 * room / len(l1))
-        wide = min(3.6, (room + self.gap) / len(l1) - self.gap)
+        self.gap = min(0.08 if len(columns) <= 8 else 0.04, 0.4 * room / len(columns))
+        wide = min(3.6, (room + self.gap) / len(columns) - self.gap)
         high = max(0.65 * wide, min(1.8 * wide, 0.75), LEAST / len(rows))
         self.size = wide, max(0.12, min(high, LONGEST / len(rows) - self.gap))
         self.upright = max(map(text_width, self.columns)) > wide - 0.02
         head = max(map(text_width, self.columns)) if self.upright else line_height()
         self.key = Key(samples)
         self.top = self.key.height + line_height() + head + 0.12
-        self.right = self.left + len(l1) * (wide + self.gap) - self.gap
+        self.right = self.left + len(columns) * (wide + self.gap) - self.gap
         self.bottom = self.top + len(rows) * (self.size[1] + self.gap) - self.gap
         self.height = self.bottom + 0.36
 
@@ -203,7 +205,7 @@ class Multiples:
                 va="bottom" if self.upright else "baseline",
                 rotation=90 if self.upright else 0,
             )
-        self._centred(sheet, self.key.height + line_height(), COLUMNS_TITLE)
+        self._centred(sheet, self.key.height + line_height(), self.axis.title)
 
     def _label_epochs(self, sheet: Sheet) -> None:
         """Under every column; under every other one where labels would meet."""

@@ -13,9 +13,15 @@ from saesweep.figures.grid.heatmap_page import Grid, References
 from saesweep.figures.grid.heatmaps import Panel, best_cells, colour_norm, heatmap
 from saesweep.figures.labels import spread
 from saesweep.figures.style import LOSSES, PlainNumbers, level, number, text_width, wrap
+from saesweep.sparsity import AXES
 
-TOY = Grid([24, 48], [4, 8], [0.01, 0.01778, 0.03162, 0.05623, 0.1, 0.1778])
-LARGE = Grid(
+
+def grid_of(sizes: list[int], ratios: list[float], l1: list[float]) -> Grid:
+    return Grid(sizes, ratios, l1, AXES["l1"])
+
+
+TOY = grid_of([24, 48], [4, 8], [0.01, 0.01778, 0.03162, 0.05623, 0.1, 0.1778])
+LARGE = grid_of(
     [2**k for k in range(6, 14)],
     [2.0**k for k in range(-3, 5)],
     [10 ** (k / 4) for k in range(-8, 9)],
@@ -57,7 +63,7 @@ def hatchings(figure: Figure) -> dict[tuple[int, int], str]:
 
 def values_like(grid: Grid, low: float = 0.7, high: float = 0.99) -> np.ndarray:
     rng = np.random.default_rng(0)
-    return rng.uniform(low, high, (len(grid.sizes), len(grid.l1)))
+    return rng.uniform(low, high, (len(grid.sizes), len(grid.sparsity)))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +234,7 @@ def test_axes_show_real_values(readable):
     words = readable(draw(values_like(TOY)))
     expected = {"4× (24)", "8× (48)", "0.01", "0.0178", "0.178", "L1 penalty α"}
     assert expected | {"dictionary ratio (size)"} <= set(words)
-    unknown = Grid([24, 48], [float("nan")] * 2, TOY.l1)
+    unknown = grid_of([24, 48], [float("nan")] * 2, TOY.sparsity)
     assert {"24", "48", "dictionary size"} <= set(readable(draw(values_like(TOY), unknown)))
 
 
@@ -247,14 +253,14 @@ def test_baselines_stand_in_the_margin_and_on_the_colour_bar(readable):
 SHAPES = [
     TOY,
     LARGE,
-    Grid([24], [4], [0.03]),
-    Grid([24, 48, 96], [4, 8, 16], [0.01, 0.1]),
-    Grid([2**k for k in range(4, 24)], [float("nan")] * 20, [0.0, 1e-12]),
-    Grid(list(range(10, 60)), [float("nan")] * 50, list(np.logspace(-4, 0, 60))),
+    grid_of([24], [4], [0.03]),
+    grid_of([24, 48, 96], [4, 8, 16], [0.01, 0.1]),
+    grid_of([2**k for k in range(4, 24)], [float("nan")] * 20, [0.0, 1e-12]),
+    grid_of(list(range(10, 60)), [float("nan")] * 50, list(np.logspace(-4, 0, 60))),
 ]
 
 
-@pytest.mark.parametrize("grid", SHAPES, ids=lambda g: f"{len(g.sizes)}x{len(g.l1)}")
+@pytest.mark.parametrize("grid", SHAPES, ids=lambda g: f"{len(g.sizes)}x{len(g.sparsity)}")
 @pytest.mark.parametrize("kind", ["shares", "decades", "counts", "blank"])
 def test_nothing_overlaps_or_is_cut_off(grid, kind, readable):
     values = values_like(grid)
@@ -374,7 +380,7 @@ def test_spreads_stand_below_the_means(grid, readable):
 
 
 def test_where_spreads_have_no_room_the_note_says_so(readable):
-    given = with_seeds(grid := Grid(list(range(1, 21)), [float("nan")] * 20, LARGE.l1))
+    given = with_seeds(grid := grid_of(list(range(1, 21)), [float("nan")] * 20, LARGE.sparsity))
     figure = heatmap([given], grid, title="t", direction=None)
     assert "mean over 4 seeds, no room for standard deviations" in readable(figure)
     assert all(len(lines) == 1 for lines in words_in_cells(figure).values())

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from saesweep.catalogue import METRICS
+from saesweep.config import TrainConfig
 from saesweep.figures.grid.side_by_side import MAIN, Side, draw_side_by_side, side_by_side
+from saesweep.model_config import ReluOptions
 from saesweep.run_folder import Run
+from saesweep.sparsity import AXES
 
 
 def fake(
@@ -26,12 +29,13 @@ def fake(
     """A run whose mmcs is ``start`` plus 0.01 for each cell before."""
     cells = [
         SimpleNamespace(name=f"l1={a:.4g}_dict={s}{''.join(f'_{k}={v}' for k, v in e.items())}",
-                        l1=a, dict_size=s, extra=e)
+                        sparsity=a, axis=AXES["l1"], dict_size=s, extra=e, variant="relu",
+                        model=ReluOptions(), train=TrainConfig())
         for a in l1 for s in sizes for e in (extra or [{}])
     ]  # fmt: skip
     rows = [
         {
-            "cell": c.name, "l1_penalty": c.l1, "dict_size": c.dict_size,
+            "cell": c.name, "l1_penalty": c.sparsity, "dict_size": c.dict_size,
             "dict_ratio": c.dict_size / n, **c.extra, "loss": "sum", "state": "done",
             **dict.fromkeys(METRICS, math.nan), "mmcs": start + 0.01 * i,
         }
@@ -40,7 +44,11 @@ def fake(
     by_name = {c.name: c for c in cells}
     config = SimpleNamespace(data=SimpleNamespace(n_features=n))
     return SimpleNamespace(
-        name=name, metrics=lambda: rows, cell=lambda name: by_name[name], config=config
+        name=name,
+        metrics=lambda: rows,
+        cell=lambda name: by_name[name],
+        config=config,
+        sparsity_axes=[AXES["l1"]],
     )
 
 
@@ -59,13 +67,20 @@ def cut(axes: Any) -> set[tuple[int, int]]:
     return {(round(y), round(x)) for x, y in corners}
 
 
+def drawn(sides: list[Side]) -> Any:
+    """The only figure of mmcs."""
+    ((stem, figure),) = side_by_side([METRICS["mmcs"]], sides)
+    assert stem == "mmcs"
+    return figure
+
+
 def sides(*runs: Any) -> list[Side]:
     return [Side(run, f"{run.name}: correlation: none") for run in runs]
 
 
 def test_equal_grids_share_axes_and_colours(readable):
     one, two = fake("one", [8, 16], [0.1, 0.2]), fake("two", [8, 16], [0.1, 0.2], 0.5)
-    figure = side_by_side(METRICS["mmcs"], sides(one, two))
+    figure = drawn(sides(one, two))
     words = readable(figure)
     assert {"one: correlation: none", "two: correlation: none", "1× (8)", "2× (16)"} <= set(words)
     assert "All panels share one colour scale" in " ".join(words)
@@ -78,7 +93,7 @@ def test_equal_grids_share_axes_and_colours(readable):
 def test_other_grids_are_shown_over_all_cells_of_both(readable):
     one = fake("one", [8, 16], [0.1])
     two = fake("two", [16, 32], [0.1 + 1e-14, 0.2], 0.5, n=16)
-    figure = side_by_side(METRICS["mmcs"], sides(one, two))
+    figure = drawn(sides(one, two))
     words = readable(figure)
     assert {"8", "16", "32", "dictionary size"} <= set(words)  # no ratios: of other features
     assert "the run has no such cell" in " ".join(words)
@@ -89,7 +104,7 @@ def test_other_grids_are_shown_over_all_cells_of_both(readable):
 def test_seeds_are_means_and_other_axes_panels_of_their_own(readable):
     extra = [{"seed": s, "train.lr": lr} for s in (0, 1) for lr in (0.001, 0.01)]
     run = fake("one", [8], [0.1, 0.2], extra=extra)
-    figure = side_by_side(METRICS["mmcs"], sides(run, fake("two", [8], [0.1])))
+    figure = drawn(sides(run, fake("two", [8], [0.1])))
     words = readable(figure)
     assert {"one: correlation: none;", "train.lr=0.001", "train.lr=0.01"} <= set(words)
     assert "mean over 1 or 2 seeds" in " ".join(words)
@@ -103,12 +118,12 @@ def test_a_mean_over_fewer_seeds_than_the_run_has_is_marked(readable):
     one, two = fake("one", [8], [0.1, 0.2], extra=extra), fake("two", [8], [0.1, 0.2], 0.5)
     for row in one.metrics()[1:3]:
         row |= {"state": "failed", "mmcs": math.nan}
-    figure = side_by_side(METRICS["mmcs"], sides(one, two))
+    figure = drawn(sides(one, two))
     words = readable(figure)
     assert "cut corner: mean over fewer seeds than the run has" in words
     assert [cut(axes) for axes in figure.axes[:2]] == [{(0, 0)}, set()]
     assert written(figure.axes[0]) == {(0, 0): 0, (0, 1): 0.04}  # of one seed, of 3, 4 and 5
-    alone = side_by_side(METRICS["mmcs"], sides(one))
+    alone = drawn(sides(one))
     assert "cut corner: mean over fewer than 3 seeds" in readable(alone)
 
 
@@ -116,14 +131,14 @@ def test_a_mean_over_fewer_seeds_than_the_run_has_is_marked(readable):
 def test_a_hundred_and_thirty_six_cells_are_readable(runs, readable):
     l1 = [10 ** (k / 4) for k in range(-8, 9)]
     many = [fake(f"run{k}", [2**k for k in range(1, 9)], l1, k / 10) for k in range(runs)]
-    figure = side_by_side(METRICS["mmcs"], sides(*many))
+    figure = drawn(sides(*many))
     readable(figure)
     assert all(len(written(axes)) == 136 for axes in figure.axes[:runs])
 
 
 def test_files_are_written_for_the_main_metrics_or_those_asked_for(finished: Run, tmp_path: Path):
     pair = [Side(finished, "a"), Side(finished, "b")]
-    drawn = draw_side_by_side(pair, tmp_path / "new" / "folder", ["fvu", "mcc"])
-    assert [path.name for path in drawn] == ["fvu.png", "mcc.png"]
-    assert all(path.stat().st_size > 1000 for path in drawn)
+    paths = draw_side_by_side(pair, tmp_path / "new" / "folder", ["fvu", "mcc"])
+    assert [path.name for path in paths] == ["fvu.png", "mcc.png"]
+    assert all(path.stat().st_size > 1000 for path in paths)
     assert set(MAIN) <= set(METRICS)

@@ -18,6 +18,7 @@ from saesweep.figures.recovery.probability import (
     window,
 )
 from saesweep.run_folder import Run
+from saesweep.sparsity import AXES
 
 RNG = np.random.default_rng(0)
 
@@ -25,12 +26,16 @@ RNG = np.random.default_rng(0)
 def grid_of(sizes: int, penalties: int) -> Grid:
     ratios = [2.0**k for k in range(-1, sizes - 1)]
     l1 = [float(f"{x:.3g}") for x in np.logspace(-2, 1, penalties)]
-    return Grid(sizes=[int(32 * ratio) for ratio in ratios], ratios=ratios, l1=l1)
+    return Grid(
+        sizes=[int(32 * ratio) for ratio in ratios], ratios=ratios, sparsity=l1, axis=AXES["l1"]
+    )
 
 
 def found_in(grid: Grid, n: int, seeds: int = 1) -> dict[tuple[int, float], Found]:
     return {
-        (size, l1): Found(RNG.uniform(0.1, 1, (seeds, n))) for size in grid.sizes for l1 in grid.l1
+        (size, l1): Found(RNG.uniform(0.1, 1, (seeds, n)))
+        for size in grid.sizes
+        for l1 in grid.sparsity
     }
 
 

@@ -27,6 +27,7 @@ from saesweep.figures.tracking.epochs import EpochAxis
 from saesweep.figures.tracking.image import Features
 from saesweep.figures.tracking.kinds import AMBER, DARK, PINK, SKY, Cosines, Counts, Dead, Kind
 from saesweep.run_folder import Run
+from saesweep.sparsity import AXES
 
 EPOCHS = np.arange(0, 101, 10)
 LOG_EPOCHS = np.unique(np.round(np.append(0, np.logspace(0, 4, 25))).astype(int))
@@ -55,7 +56,7 @@ def course(n=4, size=8, epoch=EPOCHS) -> Course:
 
 def drawn(kind: type[Kind], courses: dict, n=4, **words) -> Figure:
     done = [one for one in courses.values() if one.state == "done"]
-    return multiples(kind(done, n, 0.9), courses, **words)
+    return multiples(kind(done, n, 0.9), courses, AXES["l1"], **words)
 
 
 def panels_of(figure: Figure):

@@ -1,0 +1,72 @@
+"""batchtopk: the k largest latents a sample, over the whole batch (Bussmann et al. 2024).
+
+    latents = ReLU((x - b_dec) W_enc + b_enc) where it is among the k · batch largest
+    loss    = ‖x - x_hat‖²
+
+So samples may have more latents or fewer, and k on average. Afterwards there is no batch: a latent
+is active above the threshold θ, a running mean of the smallest latent that was kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from saesweep.dictionaries.variant import Variant, Weights, pre_activations, scalar
+from saesweep.dictionaries.variants.topk import TopK
+from saesweep.model_config import BatchTopKOptions, Options
+
+MOMENTUM = 0.99
+"""Of the running mean of the threshold."""
+
+
+class BatchTopK(Variant):
+    """k latents are active on average."""
+
+    Options: ClassVar[type[Options]] = BatchTopKOptions
+    coefficients = TopK.coefficients
+    known_penalty = TopK.known_penalty
+
+    def kept(self) -> dict[str, float]:
+        """The threshold; 0 until a batch was seen."""
+        return {"threshold": 0.0}
+
+    def encode(self, w: Weights, x: Tensor) -> Tensor:
+        """The pre-activations that are above the threshold."""
+        pre = pre_activations(w, x).relu_()
+        return pre * (pre > scalar(w, "threshold"))
+
+    def active(self, w: Weights, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
+        """The pre-activations that are among the largest of the batch."""
+        if "cutoff" not in batch:
+            return self.encode(w, x)
+        pre = pre_activations(w, x).relu()
+        return pre * (pre >= batch["cutoff"][:, None, None])
+
+    def prepare(self, w: Weights, x: Tensor) -> Mapping[str, Tensor]:
+        """The least latent that each cell keeps in this batch, of which the threshold learns."""
+        cutoffs = [
+            least_kept(pre_activations({name: part[i] for name, part in w.items()}, x), int(k))
+            for i, k in enumerate(self.sparsity)
+        ]
+        cutoff = torch.stack(cutoffs)
+        threshold = w["threshold"]
+        threshold.copy_(torch.where(threshold > 0, threshold.lerp(cutoff, 1 - MOMENTUM), cutoff))
+        return {"cutoff": cutoff}
+
+
+def least_kept(pre: Tensor, k: int) -> Tensor:
+    """[] the smallest of the k · samples largest entries of ``pre`` [samples, dict_size].
+
+    >>> least_kept(torch.tensor([[5.0, 1.0], [2.0, 3.0]]), 1)
+    tensor(3.)
+    """
+    entries = pre.flatten()
+    place = entries.numel() - k * len(pre) + 1
+    return entries.kthvalue(place).values
+
+
+VARIANT = BatchTopK

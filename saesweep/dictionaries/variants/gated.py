@@ -1,0 +1,52 @@
+"""gated: one path says which latents are active, another how strongly (Rajamanoharan et al. 2024).
+
+    gate    = (x - b_dec) W_enc + b_enc
+    latents = H(gate) · ReLU(exp(r_mag) (x - b_dec) W_enc + b_mag)
+    loss    = ‖x - x_hat‖² + α Σ ReLU(gate) + ‖x - ReLU(gate) W_dec - b_dec‖²
+
+H is the step function, through which no gradient goes; the last term, in which W_dec and b_dec are
+held, makes the gate one that reconstructs. L1 then shrinks the gate and not the latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from saesweep.dictionaries.variant import Terms, Variant, Weights, pre_activations, row, squared
+from saesweep.model_config import GatedOptions
+
+
+class Gated(Variant):
+    """Activity and magnitude share directions, up to a scale and a bias a latent."""
+
+    Options = GatedOptions
+
+    def learned(self, dict_size: int) -> dict[str, Tensor]:
+        """The magnitude's scale, as a logarithm, and bias."""
+        return {"r_mag": torch.zeros(dict_size), "b_mag": torch.zeros(dict_size)}
+
+    def encode(self, w: Weights, x: Tensor) -> Tensor:
+        """Magnitudes where the gate is open."""
+        gate = pre_activations(w, x)
+        return magnitudes(w, gate) * (gate > 0)
+
+    def terms(self, w: Weights, x: Tensor, batch: Mapping[str, Tensor]) -> Terms:
+        """Both errors, and L1 of the gate."""
+        gate = pre_activations(w, x)
+        latents = magnitudes(w, gate) * (gate > 0)
+        opened = gate.relu()
+        held = {name: w[name].detach() if name in ("W_dec", "b_dec") else w[name] for name in w}
+        error = squared(self.decode(w, latents) - x) + squared(self.decode(held, opened) - x)
+        return Terms(error, opened.sum(dim=(-1, -2)), latents)
+
+
+def magnitudes(w: Weights, gate: Tensor) -> Tensor:
+    """ReLU(exp(r_mag) (gate - b_enc) + b_mag), of ``gate`` [..., samples, dict_size]."""
+    scale = row(w, "r_mag").exp()
+    return (gate * scale + (row(w, "b_mag") - row(w, "b_enc") * scale)).relu()
+
+
+VARIANT = Gated

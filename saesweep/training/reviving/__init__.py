@@ -1,0 +1,1 @@
+"""What is done about latents that do not fire."""
