@@ -47,26 +47,29 @@ class BatchTopK(Variant):
         return pre * (pre >= batch["cutoff"][:, None, None])
 
     def prepare(self, w: Weights, x: Tensor) -> Mapping[str, Tensor]:
-        """The least latent that each cell keeps in this batch, of which the threshold learns."""
-        cutoffs = [
-            least_kept(pre_activations({name: part[i] for name, part in w.items()}, x), int(k))
+        """The cutoff of each cell in this batch, and its least latent, of which θ learns."""
+        found = [
+            cutoff(pre_activations({name: part[i] for name, part in w.items()}, x), int(k))
             for i, k in enumerate(self.sparsity)
         ]
-        cutoff = torch.stack(cutoffs)
-        threshold = w["threshold"]
-        threshold.copy_(torch.where(threshold > 0, threshold.lerp(cutoff, 1 - MOMENTUM), cutoff))
-        return {"cutoff": cutoff}
+        least, below = (torch.stack(column) for column in zip(*found, strict=True))
+        threshold, kept = w["threshold"], least.relu()
+        threshold.copy_(torch.where(threshold > 0, threshold.lerp(kept, 1 - MOMENTUM), kept))
+        # Half way to the next, as products of other shapes round the least differently.
+        return {"cutoff": torch.where(below.isfinite(), (least + below) / 2, below)}
 
 
-def least_kept(pre: Tensor, k: int) -> Tensor:
-    """[] the smallest of the k · samples largest entries of ``pre`` [samples, dict_size].
+def cutoff(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """[] each: the least of the k · samples largest entries of ``pre`` [samples, dict_size].
 
-    >>> least_kept(torch.tensor([[5.0, 1.0], [2.0, 3.0]]), 1)
-    tensor(3.)
+    Beside it the next one below, which is -inf where there is none.
+
+    >>> cutoff(torch.tensor([[5.0, 1.0], [2.0, 3.0]]), 1)
+    (tensor(3.), tensor(2.))
     """
     entries = pre.flatten()
-    place = entries.numel() - k * len(pre) + 1
-    return entries.kthvalue(place).values
+    least = entries.kthvalue(entries.numel() - k * len(pre) + 1).values
+    return least, entries.where(entries < least, -torch.inf).amax()
 
 
 VARIANT = BatchTopK

@@ -92,8 +92,8 @@ class Variational(Variant):
             logsigmoid(-gate) - (1 - rate).log()
         )
         slabs = (square / slab - 1 - (scale**2 / slab).log()) / 2
-        mean = on * size
-        return mean, on * square - mean.square(), spikes + on * slabs
+        variance = on * (1 - on) * size.square() + on * scale**2
+        return on * size, variance, spikes + on * slabs
 
     def terms(self, w: Weights, x: Tensor, batch: Mapping[str, Tensor]) -> Terms:
         """The expected error, and the divergence."""
