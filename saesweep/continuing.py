@@ -39,6 +39,11 @@ def refuse_to_mix(run: Run, device: str) -> None:
             f"{run.path}: in format {began['format']}, written by saesweep "
             f"{began.get('saesweep')}; saesweep {__version__} continues format {FORMAT}"
         )
+    if _began_at_zero(began.get("config")):
+        raise UsageError(
+            f"{run.path}: begun by a saesweep whose decoder biases start at 0, and not at the "
+            "geometric median of activations: start a new run"
+        )
     changes = _changes(began.get("config"), run.config)
     if changes:
         raise UsageError(
@@ -81,6 +86,15 @@ def _changes(began: object, config: SweepConfig) -> list[str]:
         for one in (_with_later_keys(began), config.model_dump())
     )
     return differences(before, now)
+
+
+def _began_at_zero(began: object) -> bool:
+    """Whether a run ``began`` with decoder biases, before model.project_gradient came to be."""
+    if not isinstance(began, dict) or not isinstance(model := began.get("model"), dict):
+        return False
+    grid = began.get("grid")
+    biases = grid.get("model.decoder_bias", []) if isinstance(grid, dict) else []
+    return "project_gradient" not in model and True in [model.get("decoder_bias"), *biases]
 
 
 def _with_later_keys(began: Row) -> Row:

@@ -31,6 +31,7 @@ model: {threshold: 0.1, bandwidth: 0.1, prefixes: 2, decoder_bias: true}
 train: {epochs: 12, batch_size: 64, revive: auxk, dead_after: 0.25}
 snapshot_every: 6
 eval: {n_samples: 500}
+jobs: {plot: false}
 """
 
 
@@ -58,9 +59,6 @@ def test_a_run_of_every_variant(tmp_path: Path, saesweep: Command) -> None:
         cosines = features @ (atoms / np.linalg.norm(atoms, axis=1, keepdims=True)).T
         assert row["mmcs"] == pytest.approx(cosines.max(axis=1).mean(), rel=1e-5)
         assert np.isfinite(row["brier"]) == (row["model.variant"] == "variational")
-    drawn = {path.stem for path in run.figures_dir.glob("*.png")}
-    assert {"l0_against_fvu", "l0_against_mmcs", "l0_against_f1"} <= drawn
-    assert {f"mmcs_matrix_{axis.key}" for axis in run.sparsity_axes} <= drawn
     with (run.metrics_dir / "mmcs.csv").open() as file:
         assert next(csv.reader(file)) == [
             *("model.variant", "dict_size", "l1=0.02", "l1=0.2", "k=1", "k=2"),

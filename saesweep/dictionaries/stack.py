@@ -67,13 +67,13 @@ class Group:
 
     def impose(self) -> None:
         """Give every atom norm 1 and tied encoders their decoders, in place."""
-        options = self.cells[0].model
-        if getattr(options, "unit_norm", True):
-            # torch's norm over an axis that is not the last in memory takes up to 40 times as long.
-            norms = self.decoder.square().sum(dim=-1, keepdim=True).sqrt_()
-            self.decoder.div_(norms.clamp_min_(torch.finfo(norms.dtype).tiny))
-        if getattr(options, "tied", False):
-            self.encoder[:, :-1] = self.decoder.transpose(1, 2)
+        _impose(self.cells[0], self.encoder, self.decoder)
+
+    def one(self, place: int) -> tuple[Variant, Weights]:
+        """The variant of the cell at ``place`` alone, and views of its weights."""
+        cell = self.cells[place]
+        weights = {name: part[place] for name, part in self.weights.items()}
+        return variant_of(cell.variant, cell.model, [cell.sparsity]), weights
 
     def project(self) -> None:
         """Make the gradient that of what `impose` leaves free, in place."""
@@ -99,11 +99,9 @@ class Group:
 
     def sae(self, place: int) -> SAE:
         """A copy of the autoencoder at ``place`` in the group."""
-        cell = self.cells[place]
-        one = variant_of(cell.variant, cell.model, [cell.sparsity])
-        weights = one.folded({name: part[place].clone() for name, part in self.weights.items()})
-        tensors = {"b_dec": torch.zeros_like(weights["W_dec"][0]), **weights}
-        return SAE.of(tensors, one)
+        variant, views = self.one(place)
+        weights = variant.folded({name: part.clone() for name, part in views.items()})
+        return SAE.of({"b_dec": torch.zeros_like(weights["W_dec"][0]), **weights}, variant)
 
 
 def _named(
@@ -163,6 +161,12 @@ class Stack:
         """Give every atom of every cell norm 1, and tied encoders their decoders, in place."""
         for group in self.groups:
             group.impose()
+
+    def impose_on(self, flat: Tensor) -> None:
+        """The same on ``flat`` [parameters], a second copy of the parameters."""
+        for shape, own in zip(self._shapes, self._split(flat), strict=True):
+            encoder, decoder, _, _ = shape.views(own)
+            _impose(shape.cells[0], encoder, decoder)
 
     def project(self) -> None:
         """Make the gradients those of what `impose` leaves free, in place."""
@@ -257,6 +261,21 @@ class _Shape:
         )
 
 
+def _impose(cell: Cell, encoder: Tensor, decoder: Tensor) -> None:
+    """What cells like ``cell`` ask of the weights of a group."""
+    if getattr(cell.model, "unit_norm", True):
+        _normalise(decoder)
+    if getattr(cell.model, "tied", False):
+        encoder[:, :-1] = decoder.transpose(1, 2)
+
+
+def _normalise(decoder: Tensor) -> None:
+    """Give every atom of ``decoder`` [cells, dict_size, d_in] norm 1, in place."""
+    # torch's norm over an axis that is not the last in memory takes up to 40 times as long.
+    norms = decoder.square().sum(dim=-1, keepdim=True).sqrt_()
+    decoder.div_(norms.clamp_min_(torch.finfo(norms.dtype).tiny))
+
+
 def _initialise(group: Group, seed: int) -> None:
     d_in = group.decoder.shape[2]
     bound = 1 / math.sqrt(d_in)
@@ -269,10 +288,8 @@ def _initialise(group: Group, seed: int) -> None:
         group.decoder[place] = decoder
     for name, start in group.variant.learned(group.dict_size).items():
         group.learned[name][:] = start
-    # Atoms of any norm start with norm 1, too.
-    norms = group.decoder.square().sum(dim=-1, keepdim=True).sqrt_()
-    group.decoder.div_(norms)
+    _normalise(group.decoder)  # atoms of any norm start with norm 1, too
     if group.variant.transposed:
-        group.encoder[:, :-1] = group.decoder.transpose(1, 2)
         group.encoder[:, -1] = 0
-    group.impose()
+    if group.variant.transposed or getattr(group.cells[0].model, "tied", False):
+        group.encoder[:, :-1] = group.decoder.transpose(1, 2)

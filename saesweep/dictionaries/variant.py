@@ -16,8 +16,9 @@ from torch import Tensor
 from saesweep.model_config import Options
 
 Weights = Mapping[str, Tensor]
-"""W_enc [..., d_in, dict_size], b_enc [..., dict_size], W_dec [..., dict_size, d_in], unit rows,
-b_dec [..., d_in] where the model has one, and those of the variant; `...` is the cell or not."""
+"""W_enc [..., d_in, dict_size], b_enc [..., dict_size], W_dec [..., dict_size, d_in], unit rows but
+with `unit_norm: false`, b_dec [..., d_in] where the model has one, and those of the variant; `...`
+is the cell or not."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,10 @@ class Variant(ABC):
         return None
 
     def prepare(self, w: Weights, x: Tensor) -> Mapping[str, Tensor]:
-        """What `terms` needs to know of the whole batch ``x`` [batch, d_in]; no gradient."""
+        """What `terms` needs to know of the whole batch ``x`` [batch, d_in]; no gradient.
+
+        It is called once a step, and may change what is `kept`, in place.
+        """
         return {}
 
     def active(self, w: Weights, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:

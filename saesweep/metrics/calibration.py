@@ -28,7 +28,8 @@ class Calibration:
     def add(self, probabilities: Tensor, truth: Tensor) -> None:
         """Count ``probabilities`` [samples, dict_size] of what is in ``truth`` [..] or is not."""
         excess = (probabilities - truth.to(probabilities)).flatten()
-        bins = (probabilities * BINS).long().clamp_(max=BINS - 1).flatten()
+        # Of a cell that diverged the sums are NaN, whatever the bin.
+        bins = (probabilities * BINS).nan_to_num(0).long().clamp_(0, BINS - 1).flatten()
         self.square += excess.double().square().sum()
         self.excess += torch.bincount(bins, excess.double(), minlength=BINS)
         self.count += len(excess)

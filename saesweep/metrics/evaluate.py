@@ -28,6 +28,8 @@ class Snapshot:
     """[cells, n_features, dict_size] cosines of features with atoms"""
     fires: Tensor
     """[cells, dict_size] in how many samples of the evaluation set each latent fired"""
+    atoms: Tensor
+    """[cells, dict_size, d_in] unit rows"""
 
 
 def snapshot(group: Group, data: EvaluationSet, threshold: float) -> Snapshot:
@@ -45,7 +47,7 @@ def snapshot(group: Group, data: EvaluationSet, threshold: float) -> Snapshot:
     rows = [
         {name: float(values[i]) for name, values in lists.items()} for i in range(len(group.cells))
     ]
-    return Snapshot(rows, C, totals.fires)
+    return Snapshot(rows, C, totals.fires, group.variant.folded(group.weights)["W_dec"])
 
 
 def reconstruction(
@@ -92,7 +94,9 @@ def _rescaled_error(totals: Totals, b_dec: Tensor | None) -> Tensor:
 
 
 def loss(group: Group, data: EvaluationSet, columns: Mapping[str, Tensor]) -> Tensor:
-    """[cells] what is trained (`train.loss`) at its full penalty, from what ``columns`` measured.
+    """[cells] what is trained (`train.loss`), from what ``columns`` measured.
+
+    The penalty is at its full strength, and at the power `model.lp`, whatever its schedule.
 
     Where it does not follow from them it takes another pass.
     """

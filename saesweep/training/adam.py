@@ -53,12 +53,12 @@ class Adam:
         """Second copies of the parameters, [parameters] each."""
         return {}
 
-    def numbers(self) -> dict[str, float]:
-        """What is kept besides, the same for all parameters of a learning rate."""
+    def numbers(self) -> dict[float, dict[str, float]]:
+        """What is kept besides, for each learning rate."""
         return {}
 
-    def restore(self, step: int, numbers: dict[str, float]) -> None:
-        """Go on after ``step`` steps."""
+    def restore(self, step: int, numbers: dict[float, dict[str, float]]) -> None:
+        """Go on after ``step`` steps with ``numbers``."""
         self.steps.fill_(step)
 
     def measure(self) -> None:

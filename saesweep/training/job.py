@@ -163,7 +163,7 @@ class _Trainer:
             return
         record.history.append({"epoch": epoch, "step": step, **row})
         record.track.add(
-            epoch, step, moment.C[place], moment.fires[place] == 0, group.decoder[place]
+            epoch, step, moment.C[place], moment.fires[place] == 0, moment.atoms[place]
         )
 
     def _diverged(self, record: Record, loss: float, epoch: int, step: int) -> None:

@@ -53,6 +53,8 @@ class ScheduleFree:
         for group, rate in zip(self._groups, self.rates, strict=True):
             group["lr"] = rate * factor
         self.optimiser.step()
+        # The gradients are taken at unit atoms, so the sequence is one of unit atoms, too.
+        self.stack.impose_on(self.z)
 
     def moments_by_name(self) -> dict[str, Tensor]:
         """What is kept of each parameter, [parameters] each; 0 for one that starts again."""
@@ -62,19 +64,17 @@ class ScheduleFree:
         """Second copies of the parameters, [parameters] each."""
         return {"z": self.z}
 
-    def numbers(self) -> dict[str, float]:
-        """What is kept besides, by learning rate."""
+    def numbers(self) -> dict[float, dict[str, float]]:
+        """What is kept besides, for each learning rate."""
         return {
-            f"{name}.{i}": float(group[name])
-            for i, group in enumerate(self._groups)
-            for name in NUMBERS
+            rate: {name: float(group[name]) for name in NUMBERS}
+            for rate, group in zip(self.rates, self._groups, strict=True)
         }
 
-    def restore(self, step: int, numbers: dict[str, float]) -> None:
-        """Go on after ``step`` steps."""
-        for i, group in enumerate(self._groups):
-            group["k"] = step
-            group.update({name: numbers[f"{name}.{i}"] for name in NUMBERS})
+    def restore(self, step: int, numbers: dict[float, dict[str, float]]) -> None:
+        """Go on after ``step`` steps with ``numbers``."""
+        for rate, group in zip(self.rates, self._groups, strict=True):
+            group.update({"k": step, **numbers[rate]})
 
     def measure(self) -> None:
         """Put those weights into the stack that are to be measured; the next step needs others."""

@@ -17,6 +17,9 @@ from saesweep.training.averaging import Average
 from saesweep.training.reviving.windows import Windows
 from saesweep.training.schedules import Schedule
 
+OPTIMISER = "optimiser."
+"""How the names of an optimiser's numbers begin among the parts of a cell."""
+
 
 class Optimiser(Protocol):
     """Changes a stack's parameters by its gradients."""
@@ -30,11 +33,11 @@ class Optimiser(Protocol):
     def iterates(self) -> dict[str, Tensor]:
         """Second copies of the parameters, [parameters] each."""
 
-    def numbers(self) -> dict[str, float]:
-        """What is kept besides."""
+    def numbers(self) -> dict[float, dict[str, float]]:
+        """What is kept besides, for each learning rate."""
 
-    def restore(self, step: int, numbers: dict[str, float]) -> None:
-        """Go on after ``step`` steps."""
+    def restore(self, step: int, numbers: dict[float, dict[str, float]]) -> None:
+        """Go on after ``step`` steps with ``numbers``."""
 
     def measure(self) -> None:
         """Put those weights into the stack that are to be measured."""
@@ -55,13 +58,15 @@ class TrainingState:
         anneals = self.train.lp_end > 0 and isinstance(stack.groups[0].variant, Relu)
         self.annealing = Annealing(stack, self.schedule) if anneals else None
         self.windows = Windows(stack, self.train) if self.train.revive != "none" else None
-        self.step = 0
+        self.step = self._imposed = 0
 
     @contextmanager
     def measured(self) -> Iterator[None]:
         """Let the stack hold the weights that are measured and kept, all atoms at norm 1."""
         if self.average is None and self.train.optimiser == "adam":
-            self.stack.impose()
+            if self.step != self._imposed:  # to normalise twice would round twice
+                self.stack.impose()
+                self._imposed = self.step
             yield
             return
         live = self.stack.parameters.clone()
@@ -87,6 +92,7 @@ class TrainingState:
                 parts[name] |= {f"{prefix}.{key}": part for key, part in own.items()}
         for name, kept in self.stack.kept().items():
             parts[name] |= {f"kept.{key}": part for key, part in kept.items()}
+        numbers = self.optimiser.numbers()
         for place, group in enumerate(self.stack.groups):
             for i, cell in enumerate(group.cells):
                 if self.annealing is not None:
@@ -94,9 +100,8 @@ class TrainingState:
                 if self.windows is not None:
                     parts[cell.name]["revive.fired"] = self.windows.fired[place][i]
                     parts[cell.name]["revive.dead"] = self.windows.dead[place][i]
-        numbers = self.optimiser.numbers()
-        for own in parts.values() if numbers else ():
-            own |= {f"optimiser.{key}": _number(value) for key, value in numbers.items()}
+                for key, value in numbers.get(cell.train.lr, {}).items():
+                    parts[cell.name][f"{OPTIMISER}{key}"] = _number(value)
         return parts
 
     def copies(self) -> dict[str, Tensor]:
@@ -110,8 +115,15 @@ class TrainingState:
             for key, part in parts.items():
                 part.copy_(saved[name][key])
         self.step = step
-        first = next(iter(saved.values()))
-        numbers = {key: first[f"optimiser.{key}"].item() for key in self.optimiser.numbers()}
+        numbers: dict[float, dict[str, float]] = {}
+        for group in self.stack.groups:
+            for cell in group.cells:
+                own = saved[cell.name]
+                numbers[cell.train.lr] = {
+                    key.removeprefix(OPTIMISER): own[key].item()
+                    for key in own
+                    if key.startswith(OPTIMISER)
+                }
         self.optimiser.restore(step, numbers)
         if self.windows is not None:
             self.windows.look()

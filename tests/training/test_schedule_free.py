@@ -45,6 +45,8 @@ def alone(start: dict[str, Tensor], lr: float, seed: int) -> tuple[dict[str, Ten
             leaf.grad = slope(step, leaf.detach(), seed)
         optimiser.param_groups[0]["lr"] = lr * factor
         optimiser.step()
+        z = optimiser.state[leaves["W_dec"]]["z"]
+        z.div_(z.norm(dim=1, keepdim=True))  # the base sequence is one of unit atoms
     live = {name: leaf.detach().clone() for name, leaf in leaves.items()}
     optimiser.eval()
     return live, {name: leaf.detach() for name, leaf in leaves.items()}

@@ -19,6 +19,7 @@ probability ρ, the prior_rate, and else 0; under q(z | x) it is N(μ, σ²) wit
 `laplace` (Barello et al. 2018): p is Laplace(0, 1 / ρ), q is Laplace(μ, b) with μ = ReLU(gate), and
 KL = -ln(ρ b) + ρ μ + ρ b exp(-μ / b) - 1. It is L1 where b is small.
 
+Under `train.loss: mean` error and divergence are divided by d_in and dict_size: no bound any more.
 Afterwards a latent is μ, where it is more probable than not that it is active.
 """
 

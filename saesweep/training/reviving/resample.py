@@ -30,8 +30,11 @@ class Resample:
     def is_due(self) -> bool:
         """Whether this is a step at which dead latents start again."""
         assert self.state.windows is not None
-        turns, between = divmod(self.state.step, EVERY * self.state.windows.length)
-        return between == 0 and turns <= self.state.train.resample_times
+        period = EVERY * self.state.windows.length
+        turns, between = divmod(self.state.step, period)
+        # What starts again needs as long to learn.
+        in_time = self.state.step + period <= self.state.schedule.steps
+        return between == 0 and turns <= self.state.train.resample_times and in_time
 
     def __call__(self) -> None:
         """Draw inputs for the dead latents of every cell, and start them from these."""
@@ -51,10 +54,10 @@ class Resample:
 
     def _restart(self, group: Group, cell: int, dead: Tensor, x: Tensor) -> None:
         """Start the latents ``dead`` [dead] of one ``cell`` from inputs among ``x`` [n, d_in]."""
-        w = {name: part[cell] for name, part in group.weights.items()}
+        variant, w = group.one(cell)
         errors = torch.cat(
             [
-                (part - group.variant.decode(w, group.variant.encode(w, part))).square().sum(dim=1)
+                (part - variant.decode(w, variant.encode(w, part))).square().sum(dim=1)
                 for part in x.split(4096)
             ]
         )

@@ -16,8 +16,8 @@ from saesweep.dictionaries.variant import Weights, pre_activations, squared
 from saesweep.training.reviving.windows import Windows
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""The loss [] of the dead latents, from their pre-activations [batch, dead], their atoms
-[dead, d_in] and the residual x - x_hat [batch, d_in]."""
+"""The loss [] of the dead latents, from their pre-activations [batch, dead], -inf for
+what is alive again, their atoms [dead, d_in] and the residual x - x_hat [batch, d_in]."""
 
 LARGEST = 20.0
 """Of a pre-activation under the exponential, which float32 would not hold from 88 on."""
@@ -36,7 +36,7 @@ def ghost_loss(pre: Tensor, atoms: Tensor, residual: Tensor) -> Tensor:
     with torch.no_grad():
         norms = torch.linalg.vector_norm(made, dim=1, keepdim=True)
         goal = torch.linalg.vector_norm(residual, dim=1, keepdim=True) / 2
-        scale = goal / norms.clamp_min(torch.finfo(norms.dtype).tiny)
+        scale = torch.where(norms > 0, goal / norms, 0)
     loss = squared(residual - made * scale)
     return loss * (squared(residual) / loss.detach().clamp_min(torch.finfo(loss.dtype).tiny))
 
@@ -44,10 +44,12 @@ def ghost_loss(pre: Tensor, atoms: Tensor, residual: Tensor) -> Tensor:
 def auxk_loss(pre: Tensor, atoms: Tensor, residual: Tensor) -> Tensor:
     """AuxK (Gao et al. 2024): the largest dead latents of each sample reconstruct the residual.
 
-    At most d_in / 2 of them, by their pre-activations.
+    At most d_in / 2 of them, by their pre-activations, and without ReLU: those of relu are all
+    below 0, and nothing would flow.
     """
     count = min(pre.shape[1], max(1, atoms.shape[1] // 2))
     values, places = pre.topk(count, dim=1)
+    values = values.where(values.isfinite(), 0)
     made = torch.zeros_like(pre).scatter(1, places, values) @ atoms
     return AUXK * squared(residual - made)
 
@@ -71,8 +73,9 @@ class ResidualCure:
 
     def _add(self, group: Group, cell: int, dead: Tensor, silent: Tensor, x: Tensor) -> None:
         """The same for one ``cell``: latents ``dead`` [dead] that still are ``silent`` [dead]."""
-        w = {name: part[cell] for name, part in group.weights.items()}
-        residual = x - group.variant.decode(w, group.variant.encode(w, x))
+        variant, w = group.one(cell)
+        parts = x.split(4096)
+        residual = torch.cat([part - variant.decode(w, variant.encode(w, part)) for part in parts])
         own: dict[str, Tensor] = {
             "W_enc": w["W_enc"][:, dead],
             "b_enc": w["b_enc"][dead],
@@ -81,13 +84,11 @@ class ResidualCure:
         leaves = {name: part.clone().requires_grad_() for name, part in own.items()}
         with torch.enable_grad():
             beside: Weights = {"b_dec": w["b_dec"]} if "b_dec" in w else {}
-            pre = pre_activations({**leaves, **beside}, x)
+            # What has fired since is alive: it learns from the reconstruction alone.
+            pre = pre_activations({**leaves, **beside}, x).where(silent, -torch.inf)
             loss = self.weight * self.loss(pre, leaves["W_dec"], residual)
             loss.backward()
-        # What has fired since is alive: it learns from the reconstruction alone.
         gradients = {name: part[cell] for name, part in group.gradients.items()}
         for name, leaf in leaves.items():
-            axis = 1 if name == "W_enc" else 0
             assert leaf.grad is not None
-            kept = silent[:, None] if name == "W_dec" else silent
-            gradients[name].index_add_(axis, dead, leaf.grad * kept)
+            gradients[name].index_add_(1 if name == "W_enc" else 0, dead, leaf.grad)

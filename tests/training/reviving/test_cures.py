@@ -11,7 +11,7 @@ from saesweep.model_config import Options, ReluOptions, TopKOptions
 from saesweep.training.loop import train
 from saesweep.training.reviving.cures import Cure
 from saesweep.training.reviving.resample import ENCODER_NORM, Resample
-from saesweep.training.reviving.residual import AUXK, auxk_loss, ghost_loss
+from saesweep.training.reviving.residual import AUXK, Loss, auxk_loss, ghost_loss
 from saesweep.training.reviving.windows import Windows
 from saesweep.training.state import TrainingState
 
@@ -86,7 +86,7 @@ def test_firing_is_counted_where_latents_are_active(model: Options) -> None:
 @pytest.mark.parametrize("revive", CURES)
 @pytest.mark.parametrize("optimiser", ["adam", "schedule_free"])
 def test_a_cure_brings_latents_back(revive: str, optimiser: str) -> None:
-    keys = {"epochs": 400, "lr": 1e-2, "dead_after": 0.05, "optimiser": optimiser}
+    keys = {"epochs": 600, "lr": 1e-2, "dead_after": 0.05, "optimiser": optimiser}
     without = run(state_of([cell("none", **keys)], silent=0))
     assert without.windows is None
     # Far enough below 0 that nothing else wakes them, near enough for exp(pre).
@@ -175,16 +175,15 @@ def test_only_dead_latents_learn_from_the_residual(revive: str, loss: str) -> No
     others = [i for i in range(16) if i not in learns]
     w = {name: part[0] for name, part in group.weights.items()}
     residual = x - group.variant.decode(w, group.variant.encode(w, x))
-    leaves = [w["W_enc"][:, dead], w["b_enc"][dead], w["W_dec"][dead]]
+    leaves = [w["W_enc"][:, learns], w["b_enc"][learns], w["W_dec"][learns]]
     W_enc, b_enc, W_dec = (leaf.clone().requires_grad_() for leaf in leaves)
     pre = (x - w["b_dec"]) @ W_enc + b_enc
     samples = 64 * (D if loss == "mean" else 1)
     formula = ghost_loss if revive == "ghost_grads" else auxk_loss
     grads = torch.autograd.grad(formula(pre, W_dec, residual) / samples, [W_enc, b_enc, W_dec])
-    kept = [0, 2]
-    torch.testing.assert_close(group.encoder_grad[0, :-1][:, learns], grads[0][:, kept])
-    torch.testing.assert_close(group.encoder_grad[0, -1][learns], grads[1][kept])
-    torch.testing.assert_close(group.decoder_grad[0][learns], grads[2][kept])
+    torch.testing.assert_close(group.encoder_grad[0, :-1][:, learns], grads[0])
+    torch.testing.assert_close(group.encoder_grad[0, -1][learns], grads[1])
+    torch.testing.assert_close(group.decoder_grad[0][learns], grads[2])
     assert not group.encoder_grad[0][:, others].any()
     assert not group.decoder_grad[0][others].any()
     assert group.b_dec_grad is not None
@@ -279,3 +278,37 @@ def test_a_cell_that_diverged_harms_no_other(revive: str) -> None:
     torch.testing.assert_close(
         both.stack.groups[0].decoder[1], alone.stack.groups[0].decoder[0], rtol=1e-3, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("revive", CURES)
+def test_cells_with_different_k_are_cured_in_one_stack(revive: str) -> None:
+    keys = {"epochs": 40, "dead_after": 0.1}
+    cells = [cell(revive, TopKOptions(), k, **keys) for k in (1, 3)]
+    both, alone = state_of(cells, silent=6), state_of([cells[1]], silent=6)
+    run(both)
+    run(alone)
+    torch.testing.assert_close(
+        both.stack.groups[0].decoder[1], alone.stack.groups[0].decoder[0], rtol=1e-3, atol=1e-5
+    )
+
+
+def test_nothing_starts_again_when_it_could_not_learn() -> None:
+    state = state_of([cell("resample", epochs=32, dead_after=0.125, resample_times=4)])
+    resample = Resample(state, SyntheticSource(DATA, 0))
+    due = []
+    for state.step in range(1, 33):
+        if resample.is_due():
+            due.append(state.step)
+    assert due == [8, 16, 24]
+
+
+@pytest.mark.parametrize("formula", [ghost_loss, auxk_loss])
+def test_what_is_alive_again_has_no_part_in_the_residual(formula: Loss) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pre, atoms, residual = (
+        torch.randn(shape, generator=generator) for shape in ((5, 4), (4, 6), (5, 6))
+    )
+    silent = torch.tensor([True, False, True, False])
+    masked = formula(pre.where(silent, -torch.inf), atoms, residual)
+    torch.testing.assert_close(masked, formula(pre[:, silent], atoms[silent], residual))
+    assert torch.isfinite(formula(torch.full((5, 4), -torch.inf), atoms, residual))
