@@ -225,6 +225,26 @@ def test_fail_fast_leaves_the_others_to_be_trained(tmp_path: Path) -> None:
     assert [row["state"] for row in run_sweep(summary.run).rows] == ["done", "failed"]
 
 
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("kept", ["{average: 0.9}", "{optimiser: schedule_free}"])
+def test_what_a_snapshot_shows_is_not_what_goes_on(kept: str, tmp_path: Path) -> None:
+    """A stack that is left at a snapshot goes on from its weights, not from their average."""
+    text = """
+        data: {activation_dim: 3, n_features: 4, mean_active: 1}
+        grid: {l1: [0.1], dict_size: [8], train.lr: [1e-2, 1e38], train.epochs: [10],
+               train.batch_size: [64]}
+        snapshot_every: 2
+        eval: {n_samples: 500}
+        train: """
+    config = parse_config(text + kept)
+    whole = run_sweep(Run.create(config, tmp_path)).run
+    left = Run.create(config, tmp_path)
+    run_sweep(left, settings=left.settings(["jobs.fail_fast=true"]))
+    run_sweep(left)
+    one, other = (run.sae(run.cells[0]) for run in (whole, left))
+    assert torch.allclose(one.W_dec, other.W_dec, rtol=1e-4, atol=1e-6)
+
+
 def test_a_run_is_continued_on_the_device_it_began_on(finished: Run, tmp_path: Path) -> None:
     path = tmp_path / "run1"
     shutil.copytree(finished.path, path)

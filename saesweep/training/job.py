@@ -64,6 +64,9 @@ def train_stack(
     if finished:
         with trainer.state.measured():
             trainer.finish()
+    elif trainer.gives_up:
+        # Now that the stack holds again what is trained: a snapshot may be of averages.
+        trainer.save(trainer.state.step)
 
 
 class _Trainer:
@@ -94,6 +97,8 @@ class _Trainer:
             for cell in group.cells
         }
         self.written = self.saved = time.monotonic()
+        self.gives_up = False
+        """Whether a cell failed, and with `jobs.fail_fast` all others with it"""
 
     @property
     def alive(self) -> list[Record]:
@@ -116,10 +121,11 @@ class _Trainer:
         every = self.settings.checkpoint_every
         if self.wishes.stop or self.wishes.save or time.monotonic() - self.saved >= every:
             self.wishes.save = False
-            self._save(step)
+            self.save(step)
         return not self.wishes.stop
 
-    def _save(self, step: int) -> None:
+    def save(self, step: int) -> None:
+        """Write checkpoints of the cells that have not failed, after ``step`` steps."""
         if self.wishes.stop:
             self.reporter.note("writing checkpoints; Ctrl-C again stops at once")
         parts, alive = self.state.parts(), self.alive if step else []  # at 0 nothing is to keep
@@ -152,7 +158,7 @@ class _Trainer:
         if self.settings.fail_fast and len(alive) < len(self.records):
             if epoch == alive[0].cell.train.epochs:
                 return True  # they are at their end
-            self._save(step)
+            self.gives_up = True
             return False
         return True
 
