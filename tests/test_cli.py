@@ -284,3 +284,10 @@ def test_an_ascii_terminal_gets_every_line(saesweep: Command, finished: Run) -> 
     assert ran.returncode == 2
     assert "Error" not in ran.stderr
     assert saesweep("results", finished.path, PYTHONIOENCODING="ascii").returncode == 0
+
+
+def test_quietly_a_sweep_that_failed_still_says_so(saesweep: Command, small_file: Path) -> None:
+    failed = saesweep("run", small_file, "--quiet", "--set", "train.lr=1e38")
+    assert failed.returncode == 1
+    assert failed.stdout == ""
+    assert failed.stderr == "outputs/run1: 4 failed; `saesweep status outputs/run1` says why\n"

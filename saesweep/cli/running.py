@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -15,6 +16,7 @@ from saesweep.errors import Interrupted, StorageError, UsageError
 
 if TYPE_CHECKING:
     from saesweep.run_folder import Run
+    from saesweep.sweep import Summary
 
 # Short ways to set keys of `jobs`.
 Backend = Annotated[
@@ -155,7 +157,6 @@ def job(
 ) -> None:
     """Train CELLs of RUN stacked, or with - the jobs that come in on standard input."""
     import os
-    import sys
 
     from saesweep.jobs.worker import work_on
 
@@ -176,8 +177,6 @@ def collect(path: RunPath) -> None:
 
 def _train(open_run: Callable[[], Run], quiet: bool, as_json: bool, **options: Any) -> NoReturn:
     """Run a sweep under a display, print what it came to, and exit with its code."""
-    from saesweep.tables import left_out, results_table, summary_line
-
     run: Run | None = None
     try:
         with terminal.display(quiet) as reporter:
@@ -197,18 +196,24 @@ def _train(open_run: Callable[[], Run], quiet: bool, as_json: bool, **options: A
         room = "make room, then " if "No space left" in str(error) else ""
         hint = f"what is done is kept; {room}`saesweep resume {run.path}` goes on"
         raise StorageError(f"{error}\n{hint}") from error
+    _say(summary, quiet, as_json)
+    raise typer.Exit(0 if summary.done or not summary.over else 1)
+
+
+def _say(summary: Summary, quiet: bool, as_json: bool) -> None:
+    """Print what a sweep came to; quietly only that it is not all done."""
+    from saesweep.tables import counts, left_out, results_table, summary_line
+
     path, rows = summary.run.path, summary.rows
-    if not summary.over:
-        if as_json:
-            terminal.print_json({"run": str(path), "done": False, "cells": []})
-        elif not quiet:
-            print(f"{path}: submitted; follow it with `saesweep status {path} --watch`")
-        raise typer.Exit(0)
     if as_json:
         terminal.print_json({"run": str(path), "done": summary.done, "cells": rows})
-    elif not quiet:
+    elif quiet:
+        if summary.over and not summary.done:
+            print(f"{path}: {counts(rows)}; `saesweep status {path}` says why", file=sys.stderr)
+    elif not summary.over:
+        print(f"{path}: submitted; follow it with `saesweep status {path} --watch`")
+    else:
         terminal.console().print(results_table(rows, most=MOST_ROWS))
         if note := left_out(rows, MOST_ROWS):
             print(note)
         print(summary_line(rows, path))
-    raise typer.Exit(0 if summary.done else 1)
