@@ -212,7 +212,7 @@ def resolved(given: Any, grid: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
     names = names or [keys.variant]  # type: ignore[attr-defined]
     there = {key for name in names for key in options_of(name).model_fields}
     foreign = [] if "model.variant" in grid else _foreign(keys, there)
-    refuse("model", (Misfit((key,), _owners(key, names), ABOUT) for key in foreign))
+    refuse("model", (Misfit((key,), _owners(key, names), _VARIANTS) for key in foreign))
     used = keys.model_dump(include=there)
     return used if "model.variant" in grid else {"variant": names[0], **used}
 
@@ -224,8 +224,8 @@ def _foreign(keys: Section, there: Collection[str]) -> list[str]:
     return sorted(key for key in given if getattr(keys, key) != fields[key].default)
 
 
-ABOUT = ("model", "grid.model.variant")
-"""What decides which variants there are, for `Misfit.about`."""
+_VARIANTS, _GRID = ("model", "grid.model.variant"), ("model", "grid")
+"""What decides which variants there are, and which axes they need, for `Misfit.about`."""
 
 
 def _owners(key: str, names: Sequence[str]) -> str:
@@ -282,6 +282,3 @@ def axis_misfits(grid: Mapping[str, Sequence[Any]], model: Mapping[str, Any]) ->
         else:
             text = _owners(axis.partition(".")[2], names)
         yield Misfit(("grid", axis), text, _GRID)
-
-
-_GRID = ("model", "grid")

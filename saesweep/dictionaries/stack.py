@@ -20,6 +20,9 @@ from saesweep.dictionaries.variants import variant_of
 from saesweep.grid import Cell
 from saesweep.seeding import stream
 
+PART = 4096
+"""Samples whose latents are in memory at a time, where all of one cell are asked for."""
+
 
 @dataclass(frozen=True)
 class Group:
@@ -74,6 +77,12 @@ class Group:
         cell = self.cells[place]
         weights = {name: part[place] for name, part in self.weights.items()}
         return variant_of(cell.variant, cell.model, [cell.sparsity]), weights
+
+    def residual(self, place: int, x: Tensor) -> Tensor:
+        """What the cell at ``place`` leaves of ``x`` [samples, d_in]: x - x_hat, alike."""
+        variant, w = self.one(place)
+        parts = [part - variant.decode(w, variant.encode(w, part)) for part in x.split(PART)]
+        return torch.cat(parts)
 
     def project(self) -> None:
         """Make the gradient that of what `impose` leaves free, in place."""

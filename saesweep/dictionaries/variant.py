@@ -81,7 +81,7 @@ class Variant(ABC):
         return {}
 
     def active(self, w: Weights, x: Tensor, batch: Mapping[str, Tensor]) -> Tensor:
-        """The latents that are trained, where they are not those of `encode`."""
+        """The latents [..., samples, dict_size] that are trained: by default those of `encode`."""
         return self.encode(w, x)
 
     def penalty(self, w: Weights, latents: Tensor) -> Tensor:

@@ -63,9 +63,9 @@ def _compare_sizes(run: Run, rows: Sequence[Row], check: Callable[[], None]) -> 
 
 
 def _write_matrix(run: Run, name: str, folded: Sequence[Point], values: Sequence[float]) -> None:
-    """One value a point: rows dictionary size, columns L1; blocks for values of other axes.
+    """One value a point: rows dictionary size, columns sparsity; blocks for values of other axes.
 
-    Columns of several sparsity axes have their names: ``l1=0.1``, ``k=4``.
+    Columns are L1 penalties, or with several sparsity axes called ``l1=0.1``, ``k=4``.
     """
     several = len(run.sparsity_axes) > 1
     apart = [axis for point in folded for axis in point.apart(run.cell(point.cells[0]))]

@@ -30,17 +30,20 @@ class Gated(Variant):
 
     def encode(self, w: Weights, x: Tensor) -> Tensor:
         """Magnitudes where the gate is open."""
-        gate = pre_activations(w, x)
-        return magnitudes(w, gate) * (gate > 0)
+        return where_open(w, pre_activations(w, x))
 
     def terms(self, w: Weights, x: Tensor, batch: Mapping[str, Tensor]) -> Terms:
         """Both errors, and L1 of the gate."""
         gate = pre_activations(w, x)
-        latents = magnitudes(w, gate) * (gate > 0)
-        opened = gate.relu()
+        latents, opened = where_open(w, gate), gate.relu()
         held = {name: w[name].detach() if name in ("W_dec", "b_dec") else w[name] for name in w}
         error = squared(self.decode(w, latents) - x) + squared(self.decode(held, opened) - x)
         return Terms(error, opened.sum(dim=(-1, -2)), latents)
+
+
+def where_open(w: Weights, gate: Tensor) -> Tensor:
+    """The magnitudes of those whose ``gate`` [..., samples, dict_size] is above 0, else 0."""
+    return magnitudes(w, gate) * (gate > 0)
 
 
 def magnitudes(w: Weights, gate: Tensor) -> Tensor:

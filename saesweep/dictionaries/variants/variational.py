@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from saesweep.dictionaries.variant import Terms, Variant, Weights, pre_activations, row, squared
-from saesweep.dictionaries.variants.gated import magnitudes
+from saesweep.dictionaries.variants.gated import magnitudes, where_open
 from saesweep.model_config import VariationalOptions
 
 FIRST_STD = 0.1
@@ -64,7 +64,7 @@ class Variational(Variant):
     def _latents(self, w: Weights, gate: Tensor) -> Tensor:
         if self.options.prior == "laplace":
             return gate.relu()
-        return magnitudes(w, gate) * (gate > 0)
+        return where_open(w, gate)
 
     def probabilities(self, w: Weights, x: Tensor) -> Tensor | None:
         """γ; or under a Laplace posterior its mass on (0, 2 μ), 1 - exp(-μ / b)."""

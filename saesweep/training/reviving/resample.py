@@ -54,13 +54,8 @@ class Resample:
 
     def _restart(self, group: Group, cell: int, dead: Tensor, x: Tensor) -> None:
         """Start the latents ``dead`` [dead] of one ``cell`` from inputs among ``x`` [n, d_in]."""
-        variant, w = group.one(cell)
-        errors = torch.cat(
-            [
-                (part - variant.decode(w, variant.encode(w, part))).square().sum(dim=1)
-                for part in x.split(4096)
-            ]
-        )
+        w = {name: part[cell] for name, part in group.parameters.items()}
+        errors = group.residual(cell, x).square().sum(dim=1)
         own = group.cells[cell]
         generator = stream(
             self.state.stack.seed, "resample", own.seed, own.dict_size, self.state.step

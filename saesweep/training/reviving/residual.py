@@ -73,9 +73,8 @@ class ResidualCure:
 
     def _add(self, group: Group, cell: int, dead: Tensor, silent: Tensor, x: Tensor) -> None:
         """The same for one ``cell``: latents ``dead`` [dead] that still are ``silent`` [dead]."""
-        variant, w = group.one(cell)
-        parts = x.split(4096)
-        residual = torch.cat([part - variant.decode(w, variant.encode(w, part)) for part in parts])
+        residual = group.residual(cell, x)
+        w = {name: part[cell] for name, part in group.parameters.items()}
         own: dict[str, Tensor] = {
             "W_enc": w["W_enc"][:, dead],
             "b_enc": w["b_enc"][dead],
