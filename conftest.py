@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Workers share the cores: with two of two threads each on two cores, threads wait for each other
-    # at every small product. The processes that tests start inherit it.
+    # Workers share the cores: where they have more threads than there are cores, threads wait for
+    # each other at every small product. The processes that tests start inherit it.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

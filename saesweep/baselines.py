@@ -11,7 +11,7 @@ from pathlib import Path
 from saesweep.config import SweepConfig
 from saesweep.config_file import load_config
 from saesweep.continuing import keep_ground_truth
-from saesweep.data.synthetic import SyntheticSource
+from saesweep.data.sources import synthetic_of
 from saesweep.dictionaries.classical.methods import METHODS
 from saesweep.errors import UsageError
 from saesweep.figures.baselines import draw_baselines
@@ -106,7 +106,7 @@ def study_of(
     its config draws now.
     """
     config, run, folder = subject.config, subject.run, subject.folder
-    source = SyntheticSource(config.data, config.seed)
+    source = synthetic_of(config, "a study of baselines")
     table, figures = folder / TABLE, folder
     if run is not None:
         table, figures = run.metrics_dir / TABLE, run.figures_dir

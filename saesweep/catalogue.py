@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -181,3 +183,12 @@ HISTORY = (
 )
 """The metrics of a snapshot: all that need no assignment and no second dictionary. ``loss`` is what
 is trained, measured on the evaluation set."""
+
+
+def main_metric(row: Mapping[str, float]) -> str:
+    """What tells most of a row: ``mmcs``, or ``fvu`` where no true feature is known.
+
+    >>> main_metric({"mmcs": float("nan"), "fvu": 0.3})
+    'fvu'
+    """
+    return "fvu" if math.isnan(row["mmcs"]) and not math.isnan(row["fvu"]) else "mmcs"

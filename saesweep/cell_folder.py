@@ -100,13 +100,13 @@ class CellFolder:
         """The arrays of ``snapshots.safetensors`` (see `metrics.tracking.Track.tensors`)."""
         return files.read_arrays(self.path / "snapshots.safetensors")
 
-    def progress(self, otherwise: int = 0) -> tuple[int, float]:
-        """The last epoch in ``history.csv`` and its MMCS; ``otherwise`` and NaN if none is."""
+    def progress(self, otherwise: int = 0) -> tuple[int, Row]:
+        """The last epoch in ``history.csv``, its mmcs and fvu; ``otherwise``, NaN if none is."""
         try:
             last = files.read_last_row(self.path / "history.csv")
-            return int(last["epoch"]), float(last["mmcs"])
+            return int(last["epoch"]), {k: float(last.get(k, math.nan)) for k in ("mmcs", "fvu")}
         except (RunError, LookupError, ValueError, OverflowError, TypeError):
-            return otherwise, math.nan
+            return otherwise, {"mmcs": math.nan, "fvu": math.nan}
 
     def error(self) -> str:
         """Why the cell failed, in a line; empty if it did not."""

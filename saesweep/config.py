@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from saesweep.activations_config import ActivationsConfig
 from saesweep.axes import distinct, grid_model
 from saesweep.config_checks import Misfit, latents, refuse, size_misfits
 from saesweep.data_config import DataConfig
@@ -240,6 +241,25 @@ def _model(given: Any, info: ValidationInfo) -> dict[str, Any]:
     return resolved(given, info.data.get("grid", {}))
 
 
+SOURCES: dict[str, type[DataConfig | ActivationsConfig]] = {
+    "synthetic": DataConfig,
+    "activations": ActivationsConfig,
+}
+
+
+def data_kind(given: Any) -> type[DataConfig | ActivationsConfig]:
+    """The kind of `data` that the ``given`` section is, by its `source`; else synthetic."""
+    source = given.get("source") if isinstance(given, Mapping) else None
+    return SOURCES.get(source, DataConfig) if isinstance(source, str) else DataConfig
+
+
+def _data(given: Any) -> Any:
+    if isinstance(given, Mapping) and given.get("source", "synthetic") not in [*SOURCES]:
+        text = f"given {given['source']!r}: should be {' or '.join(SOURCES)}"
+        refuse("data", [Misfit(("source",), text, ("data.source",))])
+    return data_kind(given).model_validate(given)
+
+
 class SweepConfig(Section):
     """One sweep: the data, the grid of cells, and how they are trained and measured."""
 
@@ -247,19 +267,19 @@ class SweepConfig(Section):
     """What the sweep is called in figures and tables."""
     seed: Seed = 0
     """The seed of everything random in the run."""
-    data: DataConfig
+    data: Annotated[DataConfig | ActivationsConfig, BeforeValidator(_data)]
     """The activations."""
     grid: Annotated[
         dict[str, list[Any]],
         BeforeValidator(_grid),
         WithJsonSchema(_GridModel.model_json_schema()),
     ]
-    """The axes: what makes each variant sparse (`l1` for relu and gated, `k` for topk, batchtopk
-    and matryoshka, `l0_coefficient` for jumprelu, `prior_rate` for variational) and one of
-    `dict_ratio` (times n_features) and `dict_size`; also `seed` and any key of `train` and `model`,
-    as `train.lr` and `model.variant`. An axis is a list, `{logspace: [a, b, n]}`,
-    `{linspace: [a, b, n]}` or `{pow2: [a, b]}`. A variant takes part in those axes
-    that it has."""
+    """The axes: what makes each variant sparse (`l1` for relu and gated, `k` for topk,
+    batchtopk and matryoshka, `l0_coefficient` for jumprelu, `prior_rate` for variational) and
+    one of `dict_ratio` (times n_features, or times activation_dim where no feature is known)
+    and `dict_size`; also `seed` and any key of `train` and `model`, as `train.lr` and
+    `model.variant`. An axis is a list, `{logspace: [a, b, n]}`, `{linspace: [a, b, n]}` or
+    `{pow2: [a, b]}`. A variant takes part in those axes that it has."""
     model: Annotated[
         dict[str, Any],
         BeforeValidator(_model),
@@ -280,7 +300,7 @@ class SweepConfig(Section):
     def _fits_together(self) -> Self:
         misfits = (
             *self.data.misfits(),
-            *size_misfits(self.grid, self.data.n_features),
+            *size_misfits(self.grid, *self.data.ratio_unit),
             *axis_misfits(self.grid, self.model),
             *self._cell_misfits(),
         )
@@ -306,7 +326,7 @@ class SweepConfig(Section):
         """The dictionary size at a ``point`` of the grid; None where a ratio makes none."""
         if "dict_size" in point:
             return int(point["dict_size"])
-        return latents(point["dict_ratio"], self.data.n_features)
+        return latents(point["dict_ratio"], self.data.ratio_unit[0])
 
     def _cell_misfits(self) -> Iterator[Misfit]:
         cells = sum(math.prod(map(len, axes.values())) for axes in self.axes().values())

@@ -17,6 +17,10 @@ MOST = 2**31
 """How many of anything there may be."""
 
 
+UNITS = {"n_features": "features", "activation_dim": "dimensions"}
+"""What a dictionary's ratio counts, by its key in `data`."""
+
+
 @dataclass(frozen=True)
 class Misfit:
     """One thing that does not fit."""
@@ -42,8 +46,8 @@ def refuse(title: str, misfits: Iterable[Misfit]) -> None:
         raise ValidationError.from_exception_data(title, errors)
 
 
-def size_misfits(grid: Mapping[str, Sequence[Any]], n_features: int) -> Iterator[Misfit]:
-    """What is wrong with the dictionary sizes of ``grid``."""
+def size_misfits(grid: Mapping[str, Sequence[Any]], unit: int, of: str) -> Iterator[Misfit]:
+    """What is wrong with the dictionary sizes of ``grid``; a ratio is times ``unit``, `data.of`."""
     about = ("grid.dict_ratio", "grid.dict_size")
     if "dict_ratio" in grid and "dict_size" in grid:
         text = "dict_ratio is given too; keep one of them (the other may be null)"
@@ -52,20 +56,20 @@ def size_misfits(grid: Mapping[str, Sequence[Any]], n_features: int) -> Iterator
         yield Misfit(("grid",), "has neither dict_ratio nor dict_size; give one of them", about)
     seen = set()
     for i, ratio in enumerate(grid.get("dict_ratio", [])):
-        size = latents(ratio, n_features)
+        size = latents(ratio, unit)
         if size is None or size in seen:
             reason = f"; it should be a whole number from 1 to {MOST}"
             text = (
-                f"{ratio:.10g} times {n_features} features makes {ratio * n_features:.10g} latents"
+                f"{ratio:.10g} times {unit} {UNITS[of]} makes {ratio * unit:.10g} latents"
                 f"{', as a ratio before it does' if size else reason}"
             )
-            yield Misfit(("grid", "dict_ratio", i), text, ("grid.dict_ratio", "data.n_features"))
+            yield Misfit(("grid", "dict_ratio", i), text, ("grid.dict_ratio", f"data.{of}"))
         seen.add(size)
 
 
-def latents(ratio: float, n_features: int) -> int | None:
-    """``ratio * n_features`` if it is a whole number, but for float rounding (1.15 times 100)."""
-    product = ratio * n_features
+def latents(ratio: float, unit: int) -> int | None:
+    """``ratio * unit`` if it is a whole number, but for float rounding (1.15 times 100)."""
+    product = ratio * unit
     if 0.5 < product < MOST + 0.5 and math.isclose(product, round(product), rel_tol=1e-9):
         return round(product)
     return None

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from saesweep import yaml_file
-from saesweep.config import SweepConfig, _GridModel
+from saesweep.config import SweepConfig, _GridModel, data_kind
 from saesweep.config_checks import MISFIT
 from saesweep.errors import ConfigError
 from saesweep.model_config import ModelKeys
@@ -164,16 +164,16 @@ def _explain(document: Document, error: ErrorDetails) -> str:
     where, key = document.where(location), _dotted(location)
     match error["type"]:
         case "extra_forbidden":
-            close = difflib.get_close_matches(str(location[-1]), _keys(location[:-1]), 1)
+            close = difflib.get_close_matches(str(location[-1]), _keys(document, location[:-1]), 1)
             hint = f"did you mean {close[0]}? " if close else ""
             where = document.where(location, key=True)
-            return f"{where}: unknown key {key}: {hint}allowed: {_allowed(location[:-1])}"
+            return f"{where}: unknown key {key}: {hint}allowed: {_allowed(document, location[:-1])}"
         case "missing":
             return f"{where}: {key} is missing"
         case "misfit":
             return f"{where}: {key}: {error['msg']}"
         case "model_type" | "dict_type":
-            text = f"should be a mapping with the keys {_allowed(location)}"
+            text = f"should be a mapping with the keys {_allowed(document, location)}"
         case "too_short":
             text = "should have at least one value"
         case "too_long":
@@ -203,15 +203,17 @@ def _dotted(location: Location) -> str:
     return text.removeprefix(".") or "the config"
 
 
-def _keys(location: Location) -> list[str]:
+def _keys(document: Document, location: Location) -> list[str]:
     """The keys that are allowed in the section at ``location``."""
     model: type[BaseModel] = SweepConfig
+    data = document.data.get("data") if isinstance(document.data, dict) else None
+    special = {"grid": _GridModel, "model": ModelKeys, "data": data_kind(data)}
     for step in location:
         annotation = model.model_fields[str(step)].annotation
         kinds = get_args(annotation) or (annotation,)  # of a section that may be null, too
-        model = {"grid": _GridModel, "model": ModelKeys}.get(str(step), kinds[0])
+        model = special.get(str(step), kinds[0])
     return list(model.model_fields)
 
 
-def _allowed(location: Location) -> str:
-    return ", ".join(_keys(location))
+def _allowed(document: Document, location: Location) -> str:
+    return ", ".join(_keys(document, location))

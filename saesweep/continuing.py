@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import torch
 from pydantic import ValidationError
 
 from saesweep import provenance
 from saesweep.config import SweepConfig
 from saesweep.config_checks import flat
+from saesweep.data.activations import ActivationSource
+from saesweep.data.batch import Source
 from saesweep.data.ground_truth import ground_truth
 from saesweep.data.synthetic import SyntheticSource
 from saesweep.errors import RunError, UsageError
-from saesweep.files import Row, read_json, write_tensors
+from saesweep.files import Row, read_json, write_json, write_tensors
 from saesweep.grid import differences
 from saesweep.run_folder import Run
 from saesweep.version import FORMAT, __version__
@@ -109,11 +112,40 @@ def _shown(changes: list[str]) -> str:
     return "; ".join(changes[:MOST_SHOWN]) + ("; …" if len(changes) > MOST_SHOWN else "")
 
 
+def keep_data(run: Run, source: Source) -> None:
+    """Write what a run keeps of its data, or see that it is what ``source`` gives.
+
+    ``UsageError`` where it is not: cells that are done were measured on other data. A file that
+    cannot be read is written again.
+    """
+    if isinstance(source, ActivationSource):
+        _keep_activations(run, source)
+    elif isinstance(source, SyntheticSource):
+        keep_ground_truth(run, source)
+
+
+def _keep_activations(run: Run, source: ActivationSource) -> None:
+    """Write ``data/activations.json``: which shards; and ``data/normalization.safetensors``."""
+    facts = source.shards.facts()
+    path = run.path / "data" / "activations.json"
+    try:
+        before = read_json(path)
+    except RunError:
+        before = {}
+    if before and before != facts:
+        changes = differences(flat(before), flat(facts))
+        raise UsageError(f"{path}: the shards are not those that it began with: {_shown(changes)}")
+    source.shards.verify()
+    normalization = source.normalization
+    mean, scale = normalization.mean, torch.tensor(normalization.scale, dtype=torch.float64)
+    write_tensors(run.path / "data" / "normalization.safetensors", {"mean": mean, "scale": scale})
+    write_json(path, facts)
+
+
 def keep_ground_truth(run: Run, source: SyntheticSource) -> None:
     """Write ``data/ground_truth.safetensors``, or see that it is what ``source`` draws.
 
-    ``UsageError`` where it is not: cells that are done were measured against other features. One
-    that cannot be read is written again.
+    ``UsageError`` where it is not. One that cannot be read is written again.
     """
     truth = ground_truth(source, source.evaluation_set(run.config.eval.n_samples))
     path = run.path / "data" / "ground_truth.safetensors"

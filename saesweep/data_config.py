@@ -137,6 +137,20 @@ class DataConfig(Section):
         self.hierarchy.limit(p)
         return iter(p)
 
+    @property
+    def ratio_unit(self) -> tuple[int, str]:
+        """What `grid.dict_ratio` is a multiple of, and its key."""
+        return self.n_features, "n_features"
+
+    def evaluation_bytes(self) -> int:
+        """What a sample of the evaluation set takes: activation, coefficients, those not 0."""
+        dense = 0 if self.is_sparse() else 4 * self.n_features
+        return 4 * self.activation_dim + dense + int(24 * self.mean())
+
+    def source_bytes(self) -> int:
+        """What the source of batches keeps in memory, beside what is drawn once."""
+        return 0
+
     def mean(self) -> float:
         """How many features are active in a sample, on average, empty ones not yet filled."""
         if self.mean_active is not None and self.rescale and self.hierarchy is None:

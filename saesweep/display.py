@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from saesweep.catalogue import main_metric
 from saesweep.grid import Cell, Job
 from saesweep.reporting import Reporter, counted
 
@@ -106,10 +107,11 @@ class PlainDisplay(Reporter):
         if time.monotonic() - self.printed < LINE_SECONDS or not rows:
             return
         self.printed = time.monotonic()
-        values = [row["mmcs"] for row in rows.values()]
+        key = main_metric(next(iter(rows.values())))
+        values = [row[key] for row in rows.values()]
         self._line(
             f"epoch {epoch}/{self.clock.epochs[next(iter(rows))]}  {self.clock.share:.0%}  "
-            f"mmcs {min(values):.3f} to {max(values):.3f}  {self.clock.left()}".rstrip()
+            f"{key} {min(values):.3f} to {max(values):.3f}  {self.clock.left()}".rstrip()
         )
 
     def finished(self, cell: Cell, state: str, reason: str = "") -> None:
@@ -121,7 +123,7 @@ class PlainDisplay(Reporter):
 
 
 class LiveDisplay(Reporter):
-    """The grid in a terminal, redrawn in place: each cell's MMCS so far, or what became of it.
+    """The grid in a terminal, redrawn in place: each cell's main metric so far, or its end.
 
     Use it as a context manager.
     """
@@ -132,6 +134,7 @@ class LiveDisplay(Reporter):
         self.cells: list[Cell] = []
         self.shown: dict[str, Text] = {}
         self.last_note = "starting"
+        self.metric = "mmcs"
         self.live = Live(
             console=console, get_renderable=self._draw, refresh_per_second=4, transient=True
         )
@@ -153,7 +156,8 @@ class LiveDisplay(Reporter):
         for name, row in rows.items():
             self.clock.update(name, epoch)
             self.last_note = f"epoch {epoch}/{self.clock.epochs[name]}"
-            self.shown[name] = Text(f"{row['mmcs']:.3f}", style="cyan")
+            self.metric = main_metric(row)
+            self.shown[name] = Text(f"{row[self.metric]:.3f}", style="cyan")
 
     def finished(self, cell: Cell, state: str, reason: str = "") -> None:
         self.clock.finish(cell.name)
@@ -172,7 +176,7 @@ class LiveDisplay(Reporter):
         return Group(self._grid(), line) if self.cells else line
 
     def _grid(self) -> RenderableType:
-        """A table for each sparsity axis, with each cell's MMCS so far."""
+        """A table for each sparsity axis, with each cell's main metric so far."""
         axes = dict.fromkeys(cell.axis for cell in self.cells)
         tables = [self._of_axis([c for c in self.cells if c.axis == axis]) for axis in axes]
         wide = self.console.options.update(width=WIDE)
@@ -193,7 +197,7 @@ class LiveDisplay(Reporter):
         values = list(dict.fromkeys(cell.sparsity for cell in cells))
         axis = cells[0].axis
         table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
-        table.add_column(f"mmcs by {axis.short}", style="bold", no_wrap=True)
+        table.add_column(f"{self.metric} by {axis.short}", style="bold", no_wrap=True)
         for value in values:
             table.add_column(f"{value:.4g}", justify="right", min_width=7, no_wrap=True)
         for head, row in lines.items():

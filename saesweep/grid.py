@@ -120,7 +120,7 @@ def plan(
     groups: dict[tuple[Any, ...], list[Cell]] = {}
     for cell in cells:
         groups.setdefault(shares_batches(cell), []).append(cell)
-    shared = evaluation_bytes(config)
+    shared = shared_bytes(config)
     return [
         Job(tuple(one), shared + memory(config, one))
         for group in groups.values()
@@ -187,11 +187,9 @@ def _buffer_bytes(cell: Cell, latents: int) -> int:
     return buffers + 2 * cell.dict_size * cell.train.batch_size * 4 * (cell.model.sparsity == "k")
 
 
-def evaluation_bytes(config: SweepConfig) -> int:
-    """What the evaluation set takes at most, in bytes: activations, coefficients, those not 0."""
-    data = config.data
-    dense = 0 if data.is_sparse() else 4 * data.n_features
-    return config.eval.n_samples * (4 * data.activation_dim + dense + int(24 * data.mean()))
+def shared_bytes(config: SweepConfig) -> int:
+    """What the evaluation set and the source of batches take at most, in bytes."""
+    return config.eval.n_samples * config.data.evaluation_bytes() + config.data.source_bytes()
 
 
 def chunk_size(latents: int, batch_size: int, device: str) -> int:

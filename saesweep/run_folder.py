@@ -29,6 +29,7 @@ from saesweep.sparsity import SparsityAxis
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from saesweep.data.activations import Normalization
     from saesweep.dictionaries.sae import SAE
 
 
@@ -186,7 +187,7 @@ class Run:
             **{axis.column: math.nan for axis in self.sparsity_axes},
             cell.axis.column: cell.sparsity,
             "dict_size": cell.dict_size,
-            "dict_ratio": cell.dict_size / self.config.data.n_features,
+            "dict_ratio": cell.dict_size / self.config.data.ratio_unit[0],
             **dict.fromkeys(self._extra_axes, ""),
             **cell.extra,
             "loss": cell.train.loss,
@@ -222,6 +223,8 @@ class Run:
 
     def ground_truth(self) -> Arrays:
         """The arrays of ``data/ground_truth.safetensors`` (see `data.ground_truth`)."""
+        if not self.config.data.n_features:
+            raise UsageError(f"{self.path}: its data are activations: no true feature is known")
         try:
             return files.read_arrays(self.path / "data" / "ground_truth.safetensors")
         except RunError as error:
@@ -236,6 +239,23 @@ class Run:
         if "features" not in arrays:
             raise RunError(f"{self.path}: its ground truth is damaged: it has no features")
         return torch.from_numpy(arrays["features"])
+
+    # Activations
+
+    def normalization(self) -> Normalization | None:
+        """How the activations of the run were centred and scaled; None where they were not."""
+        import torch
+
+        from saesweep.data.activations import Normalization
+
+        path = self.path / "data" / "normalization.safetensors"
+        if not os.path.lexists(path):
+            return None
+        arrays = files.read_arrays(path)
+        try:
+            return Normalization(torch.from_numpy(arrays["mean"]), float(arrays["scale"]))
+        except (LookupError, ValueError, TypeError):
+            raise RunError(f"{path}: damaged: not a mean and a scale") from None
 
     # Events
 

@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from saesweep.cell_folder import CellFolder
-from saesweep.data.synthetic import SyntheticSource
+from saesweep.data.batch import Source
+from saesweep.data.sources import source_of
 from saesweep.dictionaries.sae import SAE
-from saesweep.errors import RunError
+from saesweep.errors import RunError, UsageError
 from saesweep.grid import chunk_size
 from saesweep.metrics.recovery import best_features, cosines
 from saesweep.run_folder import Run
@@ -168,7 +169,7 @@ def report(run: Run, name: str, top: int = 10) -> SaeReport:
     """
     folder = _finished(run, name)
     cell, sae, config = folder.cell, run.sae(name), run.config
-    source = SyntheticSource(config.data, config.seed)
+    source = source_of(config, normalization=run.normalization())
     truth, no_truth = _truth(run, source)
     x = source.evaluation_set(min(config.eval.n_samples, MOST_SAMPLES)).x
     fires, sums = _watched(sae, x)
@@ -190,7 +191,7 @@ def report(run: Run, name: str, top: int = 10) -> SaeReport:
         loss=cell.train.loss,
         epochs=cell.train.epochs,
         metrics=folder.result()["metrics"],
-        eval_samples=config.eval.n_samples,
+        eval_samples=folder.result().get("eval_samples", config.eval.n_samples),
         tensors=_tensors(sae),
         norms={"encoder_columns": _norms(sae.W_enc.T), "atoms": _norms(sae.W_dec)},
         values=_values(sae, cell.model.decoder_bias),
@@ -220,12 +221,12 @@ def _finished(run: Run, name: str) -> CellFolder:
     raise RunError(f"{where} is {state}{why}; `saesweep resume {run.path}{retry}` trains it")
 
 
-def _truth(run: Run, source: SyntheticSource) -> tuple[tuple[Tensor, Tensor] | None, str]:
+def _truth(run: Run, source: Source) -> tuple[tuple[Tensor, Tensor] | None, str]:
     """Features [n_features, d_in] and their probabilities [n_features]; or why there are none."""
     try:
         features, arrays = run.features(), run.ground_truth()
         probabilities = torch.from_numpy(arrays["probabilities"]).double()
-    except RunError as error:
+    except (RunError, UsageError) as error:
         return None, str(error)
     except LookupError:
         return None, f"{run.path}: its ground truth is damaged: it has no probabilities"

@@ -11,8 +11,10 @@ import torch
 
 from saesweep import provenance
 from saesweep.config import JobsConfig, SweepConfig
-from saesweep.continuing import keep_ground_truth, refuse_to_mix
+from saesweep.continuing import keep_data, refuse_to_mix
+from saesweep.data.batch import Source
 from saesweep.data.ground_truth import ground_truth
+from saesweep.data.sources import at_home, source_of, synthetic_of
 from saesweep.data.synthetic import SyntheticSource
 from saesweep.errors import RunError
 from saesweep.figures.data.caption import describe
@@ -56,7 +58,7 @@ class Summary:
 def new_run(config: SweepConfig, out: str | Path = "outputs", name: str | None = None) -> Run:
     """Make a run folder for ``config``, once it is known that what it asks for is there."""
     _ = backend(config.jobs).slots  # a cluster is asked for them
-    return Run.create(config, out, name)
+    return Run.create(at_home(config), out, name)
 
 
 def run_sweep(
@@ -90,8 +92,8 @@ def run_sweep(
         # Not on a GPU, which may be another process's or machine's; on the CPU it serves the jobs
         # of this process, too, as features and their correlation are the same everywhere.
         on_cpu = place.device == "cpu"
-        source = work.source if on_cpu else SyntheticSource(run.config.data, run.config.seed)
-        keep_ground_truth(run, source)
+        source = work.source if on_cpu else source_of(run.config)
+        keep_data(run, source)
 
         jobs = _jobs(run, place, work, retry_failed)
         over = place.run(work, jobs)
@@ -125,14 +127,14 @@ def write_up(run: Run) -> Summary:
     wishes, reporter = Wishes(), Reporter()
     jobs = run.sweep_facts().get("jobs") or {}
     with wishes.listen(), run.lock(), _recorded(run):
-        source = SyntheticSource(run.config.data, run.config.seed)
+        source = source_of(run.config, normalization=run.normalization())
         summary = _conclude(run, source, reporter, wishes)
         if jobs.get("plot", True):
             _draw(run, reporter, wishes)
         return summary
 
 
-def _conclude(run: Run, source: SyntheticSource, reporter: Reporter, wishes: Wishes) -> Summary:
+def _conclude(run: Run, source: Source, reporter: Reporter, wishes: Wishes) -> Summary:
     """Write the tables of what is done."""
     reporter.note("baselines")
     write_baselines(run, source, reporter, wishes)
@@ -178,19 +180,22 @@ def _recorded(run: Run) -> Iterator[None]:
 
 def draw_data_of(config: SweepConfig, folder: Path) -> list[Path]:
     """Draw the data figures of ``config`` into ``folder``, without a run."""
-    source = SyntheticSource(config.data, config.seed)
+    source = synthetic_of(config, "a drawing of data")
     truth = ground_truth(source, source.evaluation_set(config.eval.n_samples))
-    return draw_data({name: tensor.numpy() for name, tensor in truth.items()}, config, folder)
+    return draw_data(
+        {name: tensor.numpy() for name, tensor in truth.items()}, source.config, folder
+    )
 
 
 def draw_map_of(config: SweepConfig, folder: Path) -> Path:
     """Draw samples of ``config``, and of its laws with other decays, by t-SNE into ``folder``."""
     draws = []
-    for label, law in decays_beside(config.data).items():
+    data = synthetic_of(config, "a map of samples").config
+    for label, law in decays_beside(data).items():
         source = SyntheticSource(law, config.seed)
         batch = source.sample_set("map", SAMPLES)
         largest, strongest = batch.codes_true.max(dim=1)
         strongest = torch.where(largest > 0, strongest, -1)
         draws.append(Draw(label, batch.x.numpy(), strongest.numpy(), source.probabilities.numpy()))
-    figure = samples_map(draws, config.seed, [describe(config.data)])
+    figure = samples_map(draws, config.seed, [describe(data)])
     return save(figure, folder / "samples_map.png")

@@ -12,7 +12,7 @@ from typing import Any
 
 from rich.table import Table
 
-from saesweep.catalogue import METRICS
+from saesweep.catalogue import METRICS, main_metric
 from saesweep.files import Row, to_json
 from saesweep.metrics.seeds import Point, points, seed_count
 from saesweep.run_folder import Run
@@ -20,7 +20,14 @@ from saesweep.run_folder import Run
 FORMATS = ("table", "csv", "json", "md")
 SHOWN = ("recon_loss", "mmcs", "mmcs_larger", "dead_neurons", "l0", "fvu")
 """The metrics that fit into 80 columns beside the name of a cell."""
-HEADS = {"recon_loss": "recon", "mmcs_larger": "larger", "dead_neurons": "dead"}
+SHOWN_WITHOUT = ("recon_loss", "fvu", "l0", "dead_neurons", "mmcs_larger", "normalized_loss")
+"""The same where no true feature is known."""
+HEADS = {
+    "recon_loss": "recon",
+    "mmcs_larger": "larger",
+    "dead_neurons": "dead",
+    "normalized_loss": "normal.",
+}
 
 
 def number(value: Any, digits: int = 4) -> str:
@@ -57,56 +64,75 @@ def results(rows: Sequence[Row], form: str) -> str | Table:
 
 
 def results_table(rows: Sequence[Row], most: int | None = None) -> Table:
-    """The main metrics, a line a cell, at most ``most`` lines: those with the highest MMCS.
+    """The main metrics, a line a cell, at most ``most`` lines: those with the best `main_metric`.
 
     A star marks the best value of a column that has a better way. With several seeds a line is of
-    means over them; ``±`` is the standard deviation of MMCS, ``seeds`` how many are done.
+    means over them; ``±`` is the standard deviation of that metric, ``seeds`` how many are done.
     """
     several = seed_count(rows) > 1
     folded = points(rows)
     table = Table(box=None, pad_edge=False, collapse_padding=several, header_style="bold")
     table.add_column("mean" if several else "cell", overflow="fold")  # numbers stay whole
-    for head in _heads(several):
+    keys = _keys(folded)
+    for head in _heads(keys, several):
         table.add_column(head, justify="right", no_wrap=True)
-    best = {key: _best(folded, key) for key in SHOWN}
-    shown = sorted(folded, key=_by_mmcs)[:most] if most and len(folded) > most else folded
+    best = {key: _best(folded, key) for key in keys}
+    shown = _in_order(folded)[:most] if most and len(folded) > most else folded
     for point in shown:
-        table.add_row(point.name, *_line(point, best, several))
+        table.add_row(point.name, *_line(point, keys, best, several))
     return table
 
 
 def left_out(rows: Sequence[Row], most: int) -> str:
     """Which lines `results_table` shows where there are more than ``most``; empty if it has all."""
-    lines = len(points(rows))
+    folded = points(rows)
+    lines, best = len(folded), "lowest fvu" if _main(folded) == "fvu" else "highest mmcs"
     what = "points of the grid" if seed_count(rows) > 1 else "cells"
-    return f"… the {most} of {lines} {what} with the highest mmcs" if lines > most else ""
+    return f"… the {most} of {lines} {what} with the {best}" if lines > most else ""
 
 
-def _heads(several: bool) -> list[str]:
-    heads = [HEADS.get(key, key) for key in SHOWN]
+def _main(folded: Sequence[Point]) -> str:
+    """The metric that tells most of these points."""
+    found = ({key: point.mean(key) for key in ("mmcs", "fvu")} for point in folded)
+    return "fvu" if "fvu" in map(main_metric, found) else "mmcs"
+
+
+def _keys(folded: Sequence[Point]) -> tuple[str, ...]:
+    return SHOWN_WITHOUT if _main(folded) == "fvu" else SHOWN
+
+
+def _in_order(folded: Sequence[Point]) -> list[Point]:
+    """Those that are best in the main metric first, and those without it last."""
+    main = _main(folded)
+    sign = 1 if METRICS[main].direction == "lower" else -1
+    return sorted(
+        folded, key=lambda p: math.inf if math.isnan(p.mean(main)) else sign * p.mean(main)
+    )
+
+
+def _heads(keys: Sequence[str], several: bool) -> list[str]:
+    heads = [HEADS.get(key, key) for key in keys]
     if several:
-        heads.insert(SHOWN.index("mmcs") + 1, "±")
+        heads.insert(keys.index("mmcs" if "mmcs" in keys else "fvu") + 1, "±")
         heads.append("seeds")
     return heads
 
 
-def _line(point: Point, best: dict[str, str | None], several: bool) -> list[str]:
+def _line(
+    point: Point, keys: Sequence[str], best: dict[str, str | None], several: bool
+) -> list[str]:
     """What stands behind the name of a point: its state, or its metrics under `_heads`."""
     if point.state != "done":
-        return [point.state] + [""] * (len(_heads(several)) - 1)
+        return [point.state] + [""] * (len(_heads(keys, several)) - 1)
     digits = 3 if several else 4
-    marks = {key: "*" if point.name == best[key] else " " for key in SHOWN}
-    line = [number(point.mean(key), digits) + marks[key] for key in SHOWN]
+    marks = {key: "*" if point.name == best[key] else " " for key in keys}
+    line = [number(point.mean(key), digits) + marks[key] for key in keys]
     if several:
-        line.insert(SHOWN.index("mmcs") + 1, number(point.spread("mmcs"), 2))
+        main = "mmcs" if "mmcs" in keys else "fvu"
+        line.insert(keys.index(main) + 1, number(point.spread(main), 2))
         done = sum(row["state"] == "done" for row in point.rows)
         line.append(f"{done}/{len(point.rows)}")
     return line
-
-
-def _by_mmcs(point: Point) -> float:
-    mmcs = point.mean("mmcs")
-    return math.inf if math.isnan(mmcs) else -mmcs
 
 
 def _best(folded: Sequence[Point], key: str) -> str | None:
@@ -121,8 +147,8 @@ def _best(folded: Sequence[Point], key: str) -> str | None:
 def summary_line(rows: Sequence[Row], path: str | Path) -> str:
     """What stands below the table of the run at ``path``: what is done, and how to go on."""
     losses = ", ".join(dict.fromkeys(row["loss"] for row in rows))
-    seeds = seed_count(rows)
-    means = f"; means over {seeds} seeds, ± standard deviation of mmcs" if seeds > 1 else ""
+    seeds, main = seed_count(rows), _main(points(rows))
+    means = f"; means over {seeds} seeds, ± standard deviation of {main}" if seeds > 1 else ""
     states = {row["state"] for row in rows}
     hint = ""
     if "waiting" in states:
@@ -157,13 +183,13 @@ def _status(run: Run, name: str, running: bool, queued: bool) -> Row:
             state = "queued"
         elif folder.is_begun():
             state = "interrupted"
-    epoch, mmcs = folder.progress(otherwise=epochs if state == "done" else 0)
+    epoch, latest = folder.progress(otherwise=epochs if state == "done" else 0)
     return {
         "cell": name,
         "state": state,
         "epoch": epoch,
         "epochs": epochs,
-        "mmcs": mmcs,
+        **latest,
         "reason": folder.error() if state == "failed" else "",
     }
 
@@ -171,15 +197,16 @@ def _status(run: Run, name: str, running: bool, queued: bool) -> Row:
 def status_table(rows: Sequence[Row]) -> Table:
     """`status_rows` for a terminal."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("cell", "state", "epoch", "mmcs"):
+    main = "fvu" if "fvu" in map(main_metric, rows) else "mmcs"
+    for head in ("cell", "state", "epoch", main):
         table.add_column(
             head, no_wrap=True, justify="left" if head in ("cell", "state") else "right"
         )
     table.add_column("")
     for row in rows:
-        mmcs = "" if math.isnan(row["mmcs"]) else number(row["mmcs"])
+        value = "" if math.isnan(row[main]) else number(row[main])
         epoch = f"{row['epoch']}/{row['epochs']}"
-        table.add_row(row["cell"], row["state"], epoch, mmcs, row["reason"])
+        table.add_row(row["cell"], row["state"], epoch, value, row["reason"])
     return table
 
 

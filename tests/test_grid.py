@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from saesweep import grid
 from saesweep.config import SweepConfig
 from saesweep.config_file import load_config
-from saesweep.grid import Cell, Job, evaluation_bytes, expand, memory, plan
+from saesweep.grid import Cell, Job, expand, memory, plan, shared_bytes
 from saesweep.model_config import BUILT_IN
 from saesweep.sparsity import AXES as SPARSITY
 
@@ -305,7 +305,7 @@ def test_a_plan_has_every_cell_once_and_stacks_only_what_fits(
     assert sorted(cell.name for cell in planned) == sorted(cell.name for cell in cells)
     for job in jobs:
         assert len({shared(cell) for cell in job.cells}) == 1
-        assert job.bytes == memory(config, job.cells) + evaluation_bytes(config)
+        assert job.bytes == memory(config, job.cells) + shared_bytes(config)
         order = [cells.index(cell) for cell in job.cells]
         assert order == sorted(order)
         if stack == "auto":
@@ -331,7 +331,7 @@ def test_a_plan_has_no_two_jobs_that_would_fit_into_one(config: SweepConfig, mos
     for one, other in itertools.combinations(jobs, 2):
         if shared(one.cells[0]) == shared(other.cells[0]):
             taken = memory(config, [*one.cells, *other.cells])
-            assert taken + evaluation_bytes(config) > most
+            assert taken + shared_bytes(config) > most
 
 
 @SOME

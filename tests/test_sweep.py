@@ -53,7 +53,7 @@ def test_a_run_leaves_exactly_the_tree_of_the_design(finished: Run) -> None:
     matrices = {f"{key}_matrix" for key in METRICS if key not in undrawn}
     curves = {f"training_{k}" for k in ("loss", "recon_loss", "mmcs", "dead_neurons", "l0", "fvu")}
     data = {"gaussians", "samples", "correlation", "feature_frequency"}
-    others = {"av_mmcs_with_larger_dicts", "prediction", "mmcs_by_probability"}
+    others = {"density", "av_mmcs_with_larger_dicts", "prediction", "mmcs_by_probability"}
     others |= {f"l0_against_{key}" for key in ("fvu", "mmcs", "f1")}
     others |= {f"tracking_{kind}" for kind in ("counts", "cosines", "dead", "features")}
     assert figures == {f"figures/{name}.png" for name in matrices | curves | data | others}

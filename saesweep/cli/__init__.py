@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from saesweep.cli import drawing, looking, running
+from saesweep.cli import drawing, harvesting, looking, running
 
 app = typer.Typer(
     help="Train grids of sparse autoencoders and see what each one learned.",
@@ -41,6 +41,7 @@ def _options(
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(running.run, running.resume),
     *(looking.status, looking.logs, looking.sae, looking.results, looking.compare),
+    harvesting.harvest,
     *(drawing.plot, drawing.gif, drawing.data, drawing.baselines, drawing.schema),
 )
 """In the order in which the help lists them."""

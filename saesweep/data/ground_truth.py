@@ -7,8 +7,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from saesweep.data.batch import Batch
 from saesweep.data.sparse_codes import SparseCodes
-from saesweep.data.synthetic import Batch, SyntheticSource
+from saesweep.data.synthetic import SyntheticSource
 
 PANEL = 12
 """Samples that are kept for the panel of samples."""

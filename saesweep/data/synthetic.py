@@ -7,12 +7,10 @@ sparse autoencoders (Sharkey, Braun and Millidge 2022) and SynthSAEBench (Chanin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
-
 import torch
 from torch import Tensor
 
+from saesweep.data.batch import Batch
 from saesweep.data.correlation import correlation_matrix, loadings
 from saesweep.data.dense import DenseLaw
 from saesweep.data.directions import bias, pushed_apart
@@ -25,41 +23,6 @@ from saesweep.seeding import stream
 EVAL_BLOCK = 256
 """Samples of the evaluation set that share one draw of `correlation: batch`. Small, so that the set
 holds many draws and speaks for the marginal probabilities, not for one batch's."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Samples with the truth behind them."""
-
-    x: Tensor
-    """[batch, d_in] activations."""
-    codes: Tensor | SparseCodes
-    """[batch, n_features] coefficients; 0 where a feature does not fire."""
-
-    @property
-    def codes_true(self) -> Tensor:
-        """The coefficients as a tensor [batch, n_features], which for many features is large."""
-        return self.codes if isinstance(self.codes, Tensor) else self.codes.dense()
-
-    @property
-    def sparse_codes(self) -> SparseCodes:
-        """Those coefficients alone that are not 0."""
-        return SparseCodes.of(self.codes) if isinstance(self.codes, Tensor) else self.codes
-
-    def __getitem__(self, place: slice) -> Batch:
-        """The samples in ``place``."""
-        return Batch(self.x[place], self.codes[place])
-
-    def to(self, device: str) -> Batch:
-        """The same on ``device``."""
-        return Batch(self.x.to(device), self.codes.to(device))
-
-
-class Source(Protocol):
-    """Where training batches come from."""
-
-    def batch(self, step: int, size: int) -> Batch:
-        """The batch of ``step``, with ``size`` samples."""
 
 
 class SyntheticSource:

@@ -7,7 +7,7 @@ from functools import cache, partial
 
 from torch import Tensor
 
-from saesweep.data.synthetic import Batch
+from saesweep.data.batch import Batch
 from saesweep.dictionaries.classical import clusters, components, factors, references
 from saesweep.dictionaries.classical.baseline import Baseline
 
@@ -28,12 +28,13 @@ def fits(
 ) -> Iterator[Fit]:
     """Each of the baselines ``names``, of `classical.methods.METHODS`.
 
-    They are fitted on ``batch``, data with ``features`` [n_features, d_in] to which ``bias`` [d_in]
-    is added; those that are sized, once for each of ``dict_sizes``. A function raises `ValueError`
+    They are fitted on ``batch``, data with ``features`` [n_features, d_in], no rows where none is
+    known, to which ``bias`` [d_in] is added; those that are sized, once for each of ``dict_sizes``.
+    A function raises `ValueError`
     where its baseline cannot be fitted, or would take absurdly long.
     """
     x = batch.x.double()
-    rank = min(features.shape)
+    rank = min(features.shape) or features.shape[1]
     ica = cache(partial(components.fast_ica, x, rank, seed))  # both of its dictionaries share it
     once: dict[str, Callable[[], Baseline]] = {
         "pca": partial(components.pca, x, rank, seed),

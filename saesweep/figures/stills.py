@@ -7,7 +7,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from saesweep.data_config import DataConfig
 from saesweep.figures.data.draw import draw_data
+from saesweep.figures.grid.density import draw_density
 from saesweep.figures.grid.figures import draw_grid
 from saesweep.figures.recovery.prediction import draw_prediction
 from saesweep.figures.recovery.probability import draw_probability
@@ -17,8 +19,10 @@ from saesweep.run_folder import Run
 
 Draw = Callable[[Run], Iterator[tuple[str, Figure]]]
 
-DRAWN: tuple[Draw, ...] = (draw_grid, draw_tracking, draw_probability, draw_prediction)
+DRAWN: tuple[Draw, ...] = (draw_grid, draw_density)
 """What is drawn of the cells: each gives figures with the names of their files, without ending."""
+OF_KNOWN_FEATURES: tuple[Draw, ...] = (draw_tracking, draw_probability, draw_prediction)
+"""What is drawn beside, where the true features are known."""
 
 
 def draw_stills(run: Run, report: Callable[[str], None] | None = None) -> list[Path]:
@@ -36,7 +40,10 @@ def draw_stills(run: Run, report: Callable[[str], None] | None = None) -> list[P
 
 
 def _draw(run: Run) -> Iterator[Path]:
-    for draw in DRAWN:
+    data = run.config.data
+    known = isinstance(data, DataConfig)
+    for draw in (*DRAWN, *(OF_KNOWN_FEATURES if known else ())):
         for name, figure in draw(run):
             yield save(figure, run.figures_dir / f"{name}.png")
-    yield from draw_data(run.ground_truth(), run.config, run.figures_dir)
+    if isinstance(data, DataConfig):
+        yield from draw_data(run.ground_truth(), data, run.figures_dir)

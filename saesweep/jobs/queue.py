@@ -49,10 +49,10 @@ class Queue:
                 self.work.any_failed |= state == "failed"
                 self.work.reporter.finished(cell, state, folder.error())
             elif state == "waiting":
-                epoch, mmcs = folder.progress()
-                if not math.isnan(mmcs) and self.epochs.get(cell.name) != epoch:
+                epoch, latest = folder.progress()
+                if not math.isnan(latest["fvu"]) and self.epochs.get(cell.name) != epoch:
                     self.epochs[cell.name] = epoch
-                    rows.setdefault(epoch, {})[cell.name] = {"mmcs": mmcs}
+                    rows.setdefault(epoch, {})[cell.name] = latest
         for epoch, group in rows.items():
             self.work.reporter.progress(epoch, group)
 

@@ -13,7 +13,8 @@ import torch
 
 from saesweep.cell_folder import CHECKPOINT, Checkpoint
 from saesweep.config import JobsConfig
-from saesweep.data.synthetic import SyntheticSource
+from saesweep.data.batch import Source
+from saesweep.data.sources import source_of
 from saesweep.errors import RunError, StorageError, is_out_of_memory
 from saesweep.grid import Cell, shares_batches
 from saesweep.metrics.totals import EvaluationSet
@@ -40,9 +41,9 @@ class Work:
         self.any_failed = False
 
     @cached_property
-    def source(self) -> SyntheticSource:
+    def source(self) -> Source:
         """Where batches come from."""
-        return SyntheticSource(self.run.config.data, self.run.config.seed, self.device)
+        return source_of(self.run.config, self.device, self.run.normalization())
 
     @cached_property
     def data(self) -> EvaluationSet:

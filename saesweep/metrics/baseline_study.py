@@ -11,7 +11,8 @@ import numpy as np
 
 from saesweep.catalogue import METRICS
 from saesweep.config import SweepConfig
-from saesweep.data.synthetic import EVAL_BLOCK, Batch, SyntheticSource
+from saesweep.data.batch import Batch
+from saesweep.data.synthetic import EVAL_BLOCK, SyntheticSource
 from saesweep.dictionaries.baselines import fits
 from saesweep.dictionaries.classical.methods import METHODS
 from saesweep.files import Row

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from saesweep.catalogue import METRICS
-from saesweep.data.synthetic import Batch, SyntheticSource
+from saesweep.data.batch import Batch, Source
 from saesweep.dictionaries.baselines import FIT_SAMPLES, fits
 from saesweep.dictionaries.classical.baseline import Baseline
 from saesweep.files import Row, write_rows
@@ -30,7 +30,7 @@ CANNOT_FIT = (ArithmeticError, RuntimeError, ValueError, MemoryError)
 """What is raised by methods on data that they cannot take."""
 
 
-def write_baselines(run: Run, source: SyntheticSource, reporter: Reporter, wishes: Wishes) -> None:
+def write_baselines(run: Run, source: Source, reporter: Reporter, wishes: Wishes) -> None:
     """Write ``metrics/baselines.csv``, unless it is there from before.
 
     Baselines are fitted on samples of their own and measured on the evaluation set, as cells are.
@@ -43,11 +43,14 @@ def write_baselines(run: Run, source: SyntheticSource, reporter: Reporter, wishe
         return
     config = run.config
     samples = source.sample_set("baselines", FIT_SAMPLES)
-    batch = source.sample_set("eval", config.eval.n_samples)
+    batch = source.evaluation_set(config.eval.n_samples).to("cpu")
     data = EvaluationSet(batch, source.features)
+    # Without features the truth and chance say nothing; at the sizes of real dictionaries k-means
+    # and ICA would take longer than the cells.
+    known = len(source.features) > 0
     sizes = sorted({cell.dict_size for cell in run.cells})
     rows: list[Row] = []
-    names, seed = config.eval.baselines, config.seed
+    names, seed = [name for name in config.eval.baselines if known or name == "pca"], config.seed
     for label, fit in fits(names, samples, data.features, sizes, seed, source.bias):
         wishes.check()
         try:
@@ -92,7 +95,8 @@ def score(
             f"{atoms.shape[1]:,} atoms and {len(data.features):,} features are too many to compare"
         )
     draws = [_directions(recovery.cosines(data.features, draw), threshold) for draw in atoms]
-    row = dict.fromkeys(METRICS, math.nan) | {"true_l0": data.true_l0}
+    row = dict.fromkeys(METRICS, math.nan)
+    row |= {"true_l0": data.true_l0} if len(data.features) else {}
     row |= {key: sum(draw[key] for draw in draws) / len(draws) for key in draws[0]}
     if baseline.encode is None:
         return row
@@ -100,7 +104,9 @@ def score(
 
 
 def _directions(C: torch.Tensor, threshold: float) -> dict[str, float]:
-    """The metrics of one dictionary that need no latents; ``C`` [n_features, dict_size]."""
+    """The metrics of one dictionary that need no latents, but features: C [n_features, m]."""
+    if not len(C):
+        return {}
     return {
         "mmcs": recovery.mmcs(C).item(),
         "n_learned": recovery.n_learned(C, threshold).item(),

@@ -29,13 +29,19 @@ def collect(run: Run, check: Callable[[], None] = lambda: None) -> list[Row]:
     fill_in_stability(run, rows, check)
     write_rows(run.metrics_dir / "metrics.csv", rows, list(rows[0]))
     folded = points(rows)
-    for key in METRICS:
+    for key in [key for key in METRICS if _is_measured(run, rows, key)]:
         _write_matrix(run, f"{key}.csv", folded, [point.mean(key) for point in folded])
         if seed_count(rows) > 1:
             _write_matrix(run, f"{key}_std.csv", folded, [point.spread(key) for point in folded])
-    write_tracking(run, _done(run, rows))
-    write_prediction(run, rows)
+    if run.config.data.n_features:
+        write_tracking(run, _done(run, rows))
+        write_prediction(run, rows)
     return rows
+
+
+def _is_measured(run: Run, rows: Sequence[Row], key: str) -> bool:
+    """Whether a metric has a matrix: without known features some have none."""
+    return run.config.data.n_features > 0 or any(math.isfinite(row[key]) for row in rows)
 
 
 def _done(run: Run, rows: Sequence[Row]) -> list[Cell]:

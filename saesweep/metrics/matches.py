@@ -19,9 +19,11 @@ class Matches:
 
     def __init__(self, C: Tensor) -> None:
         self.C = C
-        self.features = recovery.best_features(C)
+        self.known = C.shape[1] > 0
+        """Whether there are features to match"""
+        shape, device = (C.shape[0], C.shape[2]), C.device
+        self.features = recovery.best_features(C) if self.known else C.new_zeros(shape).long()
         """[cells, dict_size] the feature that each latent matches"""
-        shape, device = self.features.shape, C.device
         self.hits = torch.zeros(shape, dtype=torch.int64, device=device)
         """[cells, dict_size] in how many samples latent and feature fire"""
         self.sums = torch.zeros(shape, dtype=torch.float64, device=device)
@@ -43,25 +45,33 @@ class Matches:
         ``latents`` [cells, samples, dict_size], none negative, and ``probabilities`` alike: of
         their being active, where the variant says any.
         """
+        self.sums += latents.sum(dim=1)
+        torch.maximum(self.largest, latents.amax(dim=1), out=self.largest)
+        if not self.known:
+            return
         truth = data.codes[start : start + latents.shape[1]]
         for place, features in enumerate(self.features):
             fires = truth.fires(features)
             self.hits[place] += ((latents[place] != 0) & fires).sum(dim=0)
             if probabilities is not None:
                 self.calibration[place].add(probabilities[place], fires)
-        self.sums += latents.sum(dim=1)
-        torch.maximum(self.largest, latents.amax(dim=1), out=self.largest)
 
     def rows(self, data: EvaluationSet, fires: Tensor) -> list[dict[str, float]]:
-        """Each cell's metrics; ``fires`` [cells, dict_size] says how often each latent does."""
+        """Each cell's metrics; ``fires`` [cells, dict_size] says how often each latent does.
+
+        Where no feature is known there is but one.
+        """
         # A latent that never fires has 0 of 0, and adds nothing.
         relative = self.sums / torch.where(self.largest > 0, self.largest, 1)
         coefficients = (relative.sum(dim=1) / len(data)).tolist()
+        rows = [{"coefficient_norm": coefficient} for coefficient in coefficients]
+        if not self.known:
+            return rows
         truths = data.feature_counts[self.features]
         return [
-            {
+            rows[place]
+            | {
                 "true_l0": data.true_l0,
-                "coefficient_norm": coefficients[place],
                 "mcc": recovery.mcc(C),
                 "uniqueness": recovery.uniqueness(C),
                 **self.calibration[place].metrics(),

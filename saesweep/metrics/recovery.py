@@ -46,8 +46,9 @@ def mmcs_between(atoms: Tensor, larger: Tensor) -> float:
 
 
 def n_learned(C: Tensor, threshold: float) -> Tensor:
-    """[...] how many features have an atom with a cosine above ``threshold``."""
-    return (C.amax(dim=-1) > threshold).sum(dim=-1)
+    """[...] how many features have an atom with a cosine above ``threshold``; NaN of none."""
+    counts = (C.amax(dim=-1) > threshold).sum(dim=-1)
+    return counts if C.shape[-2] else torch.full_like(counts, torch.nan, dtype=torch.float64)
 
 
 def mcc(C: Tensor) -> float:

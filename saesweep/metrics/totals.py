@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from saesweep.data.synthetic import Batch
+from saesweep.data.batch import Batch
 
 SHORTEST = 1e-6
 """Samples with a norm up to this say nothing about shrinkage."""

@@ -9,11 +9,13 @@ import time
 from collections.abc import Mapping, Sequence
 
 import torch
+from torch import Tensor
 
 from saesweep.cell_folder import Checkpoint
 from saesweep.config import JobsConfig
+from saesweep.data.batch import Source
 from saesweep.data.geometric_median import geometric_median
-from saesweep.data.synthetic import SyntheticSource
+from saesweep.dictionaries.sae import SAE
 from saesweep.dictionaries.stack import Group, Stack
 from saesweep.grid import Cell, keeps_atoms
 from saesweep.metrics.evaluate import Snapshot, full, snapshot
@@ -35,7 +37,7 @@ def train_stack(
     run: Run,
     cells: Sequence[Cell],
     saved: Mapping[str, Checkpoint],
-    source: SyntheticSource,
+    source: Source,
     data: EvaluationSet,
     reporter: Reporter,
     wishes: Wishes,
@@ -191,21 +193,23 @@ class _Trainer:
             if all(self.records[cell.name].failed for cell in group.cells):
                 continue
             metrics = full(group, self.data, moment)
+            densities = moment.fires / len(self.data)
             for place, cell in enumerate(group.cells):
                 record = self.records[cell.name]
                 if not record.failed:
-                    self._finish(record, group, place, metrics[place])
+                    self._finish(record, group.sae(place), densities[place], metrics[place])
 
-    def _finish(self, record: Record, group: Group, place: int, metrics: dict[str, float]) -> None:
+    def _finish(self, record: Record, sae: SAE, density: Tensor, metrics: dict[str, float]) -> None:
         seconds = round(record.seconds, 3)
         record.write_history()
         record.folder.finish(
-            group.sae(place).tensors(),
-            record.track.tensors(),
+            sae.tensors(),
+            record.track.tensors() | {"density": density},
             metrics,
             steps=self.state.step,
             seconds=seconds,
             cells_in_job=len(self.records),
+            eval_samples=len(self.data),
             device=str(self.device),
             device_name=_name(self.device),
             host=socket.gethostname(),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from saesweep.config import TrainConfig
-from saesweep.data.synthetic import Source
+from saesweep.data.batch import Source
 from saesweep.dictionaries.variants.relu import Relu
 from saesweep.training.autograd import AutogradGradient
 from saesweep.training.clipping import clip

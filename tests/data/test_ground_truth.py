@@ -8,8 +8,9 @@ import torch
 
 from saesweep.config import DataConfig
 from saesweep.data import ground_truth as module
+from saesweep.data.batch import Batch
 from saesweep.data.ground_truth import ground_truth
-from saesweep.data.synthetic import Batch, SyntheticSource
+from saesweep.data.synthetic import SyntheticSource
 
 
 def made(**changes: object) -> SyntheticSource:

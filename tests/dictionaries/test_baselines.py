@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from saesweep.config import DataConfig
-from saesweep.data.synthetic import Batch, SyntheticSource
+from saesweep.data.batch import Batch
+from saesweep.data.synthetic import SyntheticSource
 from saesweep.dictionaries.baselines import fits
 from saesweep.dictionaries.classical import references
 from saesweep.dictionaries.classical.baseline import Baseline

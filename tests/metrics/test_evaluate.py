@@ -9,7 +9,8 @@ from sklearn import metrics as sklearn_metrics
 
 from saesweep.catalogue import HISTORY, METRICS
 from saesweep.config import DataConfig, TrainConfig
-from saesweep.data.synthetic import Batch, SyntheticSource
+from saesweep.data.batch import Batch
+from saesweep.data.synthetic import SyntheticSource
 from saesweep.dictionaries.stack import Group, Stack
 from saesweep.grid import Cell
 from saesweep.metrics import evaluate

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from saesweep.data.synthetic import Batch
+from saesweep.data.batch import Batch
 from saesweep.metrics.totals import EvaluationSet, Totals
 
 

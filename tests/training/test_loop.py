@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from saesweep.config import DataConfig, TrainConfig
-from saesweep.data.synthetic import Batch, SyntheticSource
+from saesweep.data.batch import Batch
+from saesweep.data.synthetic import SyntheticSource
 from saesweep.dictionaries.sae import SAE
 from saesweep.dictionaries.stack import Stack
 from saesweep.grid import Cell

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from saesweep.data.synthetic import Batch
+from saesweep.data.batch import Batch
 from saesweep.seeding import stream_seed
 
 

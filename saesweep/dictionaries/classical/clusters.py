@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saesweep.data.synthetic import Batch
+from saesweep.data.batch import Batch
 from saesweep.dictionaries.classical.baseline import Baseline, state
 
 SAMPLES_PER_CLUSTER = 8

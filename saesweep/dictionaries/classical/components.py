@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saesweep.data.synthetic import Batch
+from saesweep.data.batch import Batch
 from saesweep.dictionaries.classical.baseline import Baseline, state
 
 

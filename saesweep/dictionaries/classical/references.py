@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, randn
 
-from saesweep.data.synthetic import Batch
+from saesweep.data.batch import Batch
 from saesweep.dictionaries.classical.baseline import Baseline
 from saesweep.seeding import stream
 

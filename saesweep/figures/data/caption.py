@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from saesweep.activations_config import ActivationsConfig
 from saesweep.data_config import DataConfig
 
 CORRELATIONS = {
@@ -13,8 +14,19 @@ CORRELATIONS = {
 }
 
 
-def describe(data: DataConfig) -> str:
+NORMALIZED = {
+    "none": "as they are",
+    "mean": "their mean subtracted",
+    "scale": "scaled to a mean ‖x‖² of d",
+    "both": "their mean subtracted, scaled to a mean ‖x‖² of d",
+}
+
+
+def describe(data: DataConfig | ActivationsConfig) -> str:
     """What the data is: sizes, probabilities, correlation, empty samples, noise."""
+    if isinstance(data, ActivationsConfig):
+        dimensions = _count(data.activation_dim, "dimension")
+        return f"Data: activations in {dimensions}, {NORMALIZED[data.normalize]}."
     return "Data: " + "; ".join(_parts(data)) + "."
 
 

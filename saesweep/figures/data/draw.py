@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from saesweep.config import SweepConfig
-from saesweep.data_config import HierarchyConfig
+from saesweep.data_config import DataConfig, HierarchyConfig
 from saesweep.figures.data.caption import describe
 from saesweep.figures.data.codes import draw_codes, draw_norms
 from saesweep.figures.data.correlation import draw_correlation
@@ -22,26 +21,24 @@ from saesweep.figures.style import save
 MATRICES = ("correlation", "loadings", "firing_correlation")
 
 
-def draw_data(truth: dict[str, np.ndarray], config: SweepConfig, folder: Path) -> list[Path]:
+def draw_data(truth: dict[str, np.ndarray], data: DataConfig, folder: Path) -> list[Path]:
     """Draw the data figures of a ground truth (see `data.ground_truth`) into a folder.
 
     Returns the files: gaussians.png, samples.png, feature_frequency.png, correlation.png, and where
     there are such laws magnitudes.png and hierarchy.png.
     """
-    caption = [describe(config.data)]
-    return [
-        save(figure, folder / f"{name}.png") for name, figure in _figures(truth, config, caption)
-    ]
+    caption = [describe(data)]
+    return [save(figure, folder / f"{name}.png") for name, figure in _figures(truth, data, caption)]
 
 
 def _figures(
-    truth: dict[str, np.ndarray], config: SweepConfig, caption: Sequence[str]
+    truth: dict[str, np.ndarray], data: DataConfig, caption: Sequence[str]
 ) -> Iterator[tuple[str, Figure]]:
     """Each figure with its file's name, drawn when asked for."""
     features, codes, x = (truth[key] for key in ("features", "sample_codes", "sample_x"))
     gaussians = truth.get("gaussians")
     made_by = "normalisation"
-    if config.data.directions == "pushed_apart":
+    if data.directions == "pushed_apart":
         made_by += " and pushing apart"
     flat = features.shape[1] in (2, 3)
     if flat and gaussians is not None:
@@ -53,12 +50,12 @@ def _figures(
         yield "samples", draw_samples(features, x, codes, caption)
     else:
         yield "samples", draw_codes(x, codes, caption)
-    filled = [*caption, *_filled(config)]
+    filled = [*caption, *_filled(data)]
     yield "feature_frequency", draw_frequency(truth["frequencies"], truth["probabilities"], filled)
     matrices = {key: truth[key] for key in MATRICES if key in truth}
     if matrices:
         yield "correlation", draw_correlation(**matrices, caption=caption)
-    hierarchy = config.data.hierarchy
+    hierarchy = data.hierarchy
     if "measured_means" in truth:
         laws = (truth["magnitude_means"], truth["magnitude_stds"])
         yield (
@@ -70,8 +67,8 @@ def _figures(
         yield "hierarchy", draw_hierarchy(hierarchy, p, truth["frequencies"], filled)
 
 
-def _filled(config: SweepConfig) -> list[str]:
-    if config.data.empty_samples == "keep":
+def _filled(data: DataConfig) -> list[str]:
+    if data.empty_samples == "keep":
         return []
     return ["The laws are before empty samples are filled, what is measured after."]
 

@@ -58,7 +58,7 @@ def draw_grid(run: Run) -> Iterator[tuple[str, Figure]]:
 
     Heatmaps and curves are drawn for each sparsity axis, and L0 for all cells at once.
     """
-    tables = grid_tables(run)
+    tables, known = grid_tables(run), run.config.data.n_features > 0
     for table in tables:
         end = ending(run.sparsity_axes, table.axis)
         for metric in METRICS.values():
@@ -66,10 +66,10 @@ def draw_grid(run: Run) -> Iterator[tuple[str, Figure]]:
                 stem = FILES.get(metric.key, f"{metric.key}_matrix")
                 yield stem + end, metric_heatmap(table, metric)
         histories = table.histories()
-        for key in CURVES:
+        for key in CURVES if known else [key for key in CURVES if key != "mmcs"]:
             figure = metric_curves(table, METRICS.get(key, TRAINED), histories)
             yield f"training_{key}{end}", figure
-    for key in AGAINST:
+    for key in AGAINST if known else ["fvu"]:
         yield f"l0_against_{key}", sparsity_against(tables, key)
 
 

@@ -71,10 +71,11 @@ class GridTable:
         return [point for point in self._points[variant] if point.rows[0]["dict_size"] == size]
 
     def measures(self, key: str) -> bool:
-        """Whether a metric can be known of these cells: some take seeds, or say probabilities."""
+        """Whether a metric can be known of these cells: some take seeds, or known features."""
         if key == "stability":
             return self.seeds > 1
-        return key not in OF_PROBABILITIES or any(np.isfinite(row[key]) for row in self._rows)
+        sure = self.run.config.data.n_features > 0 and key not in OF_PROBABILITIES
+        return sure or any(np.isfinite(row[key]) for row in self._rows)
 
     def panels(self, key: str) -> list[Panel]:
         """The matrices of a metric, one a variant."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from saesweep.data.synthetic import Source
+from saesweep.data.batch import Source
 from saesweep.training.reviving.resample import Resample
 from saesweep.training.reviving.residual import LOSSES, ResidualCure
 from saesweep.training.state import TrainingState

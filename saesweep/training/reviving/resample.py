@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from saesweep.data.synthetic import Source
+from saesweep.data.batch import Source
 from saesweep.dictionaries.stack import Group
 from saesweep.seeding import stream
 from saesweep.training.state import TrainingState

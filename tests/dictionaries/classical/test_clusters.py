@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from saesweep.data.synthetic import Batch
+from saesweep.data.batch import Batch
 from saesweep.dictionaries.classical import clusters
 from saesweep.dictionaries.classical.clusters import kmedoids
 

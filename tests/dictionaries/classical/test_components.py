@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from saesweep.data.synthetic import Batch
+from saesweep.data.batch import Batch
 from saesweep.dictionaries.baselines import fits
 
 

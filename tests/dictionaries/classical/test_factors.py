@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from sklearn.decomposition import NMF, MiniBatchDictionaryLearning
 
-from saesweep.data.synthetic import Batch
+from saesweep.data.batch import Batch
 from saesweep.dictionaries.classical import factors
 from saesweep.dictionaries.classical.baseline import Baseline, state
 from saesweep.dictionaries.classical.factors import PENALTY, dictionary_learning, nmf

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from saesweep.config import DataConfig, TrainConfig
-from saesweep.data.synthetic import Batch, SyntheticSource
+from saesweep.data.batch import Batch
+from saesweep.data.synthetic import SyntheticSource
 from saesweep.dictionaries.stack import Group, Stack
 from saesweep.dictionaries.variant import Weights
 from saesweep.grid import Cell

@@ -50,7 +50,7 @@ def truth_of(d: int, n: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(("d", "n"), [(2, 5), (3, 6), (8, 16)])
 def test_every_data_figure_is_drawn_at_every_size(d, n, tmp_path):
-    paths = draw_data(truth_of(d, n), config_of(d, n), tmp_path)
+    paths = draw_data(truth_of(d, n), config_of(d, n).data, tmp_path)
     assert [path.name for path in paths] == NAMES
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(NAMES)
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
@@ -326,7 +326,7 @@ def test_data_of_every_law_has_a_figure_of_each(tmp_path):
     ones = np.ones(9)
     laws = {"magnitude_means": ones, "magnitude_stds": ones / 3, "measured_means": ones}
     truth |= {"norms": norms, "loadings": np.ones((9, 2)), **laws}
-    names = [path.name for path in draw_data(truth, config, tmp_path)]
+    names = [path.name for path in draw_data(truth, config.data, tmp_path)]
     assert names == [*NAMES, "magnitudes.png", "hierarchy.png"]
 
 

@@ -1,0 +1,1 @@
+"""Activations of a language model, written to disk for sweeps to train on."""
