@@ -158,6 +158,32 @@ METRICS = {
             "best-matching feature is|, by their share; only of variants that say one",
         ),
         Metric(
+            "ce_recovered",
+            "Loss Recovered (zero ablation)",
+            "higher",
+            "(zero − spliced) / (zero − clean) of the model's cross-entropy, with reconstructions "
+            "or zeros in the place of activations; zeros do more harm than need be: it flatters",
+        ),
+        Metric(
+            "ce_recovered_mean",
+            "Loss Recovered (mean ablation)",
+            "higher",
+            "(mean − spliced) / (mean − clean) of the model's cross-entropy, with reconstructions "
+            "or their mean in the place of activations",
+        ),
+        Metric(
+            "kl_recovered",
+            "KL Recovered (zero ablation)",
+            "higher",
+            "1 − KL(clean ‖ spliced) / KL(clean ‖ zero) of the model's next-token distributions",
+        ),
+        Metric(
+            "kl_recovered_mean",
+            "KL Recovered (mean ablation)",
+            "higher",
+            "1 − KL(clean ‖ spliced) / KL(clean ‖ mean) of the model's next-token distributions",
+        ),
+        Metric(
             "n_learned",
             "Learned Features",
             "higher",
@@ -165,6 +191,9 @@ METRICS = {
         ),
     )
 }
+
+OF_LANGUAGE_MODELS = ("ce_recovered", "ce_recovered_mean", "kl_recovered", "kl_recovered_mean")
+"""The metrics that take the model whose activations they are."""
 
 HISTORY = (
     "loss",

@@ -20,7 +20,7 @@ from pydantic_core import PydanticCustomError
 
 from saesweep.activations_config import ActivationsConfig
 from saesweep.axes import distinct, grid_model
-from saesweep.config_checks import Misfit, latents, refuse, size_misfits
+from saesweep.config_checks import MOST, Misfit, latents, refuse, size_misfits
 from saesweep.data_config import DataConfig
 from saesweep.fields import Count, NonNegative, Positive, Section, Seed, Share, whole
 from saesweep.model_config import (
@@ -131,6 +131,9 @@ class EvalConfig(Section):
     """Samples in the evaluation set."""
     learned_threshold: Annotated[float, Field(gt=0, le=1)] = 0.9
     """A feature counts as learned when an atom's cosine with it is above this."""
+    model_tokens: Annotated[int, BeforeValidator(whole), Field(ge=0, le=MOST)] = 0
+    """For activations that were harvested, with their model at hand: on how many tokens the model's
+    loss is measured with reconstructions in the place of activations; 0: on none."""
     baselines: Annotated[
         list[Literal["pca", "ica", "kmeans", "random", "truth"]], AfterValidator(distinct)
     ] = Field(default=["pca", "ica", "kmeans", "random", "truth"])
@@ -302,6 +305,7 @@ class SweepConfig(Section):
             *self.data.misfits(),
             *size_misfits(self.grid, *self.data.ratio_unit),
             *axis_misfits(self.grid, self.model),
+            *self._eval_misfits(),
             *self._cell_misfits(),
         )
         refuse("config", misfits)
@@ -327,6 +331,11 @@ class SweepConfig(Section):
         if "dict_size" in point:
             return int(point["dict_size"])
         return latents(point["dict_ratio"], self.data.ratio_unit[0])
+
+    def _eval_misfits(self) -> Iterator[Misfit]:
+        if self.eval.model_tokens and isinstance(self.data, DataConfig):
+            text = "is for activations of a model, and the data are synthetic"
+            yield Misfit(("eval", "model_tokens"), text, ("eval.model_tokens", "data.source"))
 
     def _cell_misfits(self) -> Iterator[Misfit]:
         cells = sum(math.prod(map(len, axes.values())) for axes in self.axes().values())

@@ -55,7 +55,7 @@ def changed(config: SweepConfig, overrides: Sequence[str]) -> SweepConfig:
 def _overridden(document: Document, overrides: Sequence[str]) -> SweepConfig:
     for override in overrides:
         try:
-            _override(document, override)
+            override_in(document, override)
         except ConfigError as error:
             document.problems += error.problems
     return _validated(document)
@@ -82,7 +82,8 @@ def json_schema() -> str:
     )
 
 
-def _override(document: Document, text: str) -> None:
+def override_in(document: Document, text: str) -> None:
+    """Set the key in ``document`` that ``text``, as ``train.lr=1e-3``, says; or a problem of it."""
     source = f"--set {_short(text)}"
     key, equals, value = text.partition("=")
     if not equals or not all(key.split(".")):
@@ -161,7 +162,7 @@ def _mended(data: Any, errors: Sequence[ErrorDetails]) -> Any:
 def _explain(document: Document, error: ErrorDetails) -> str:
     """One line: where, which key, what was given, what is allowed."""
     location: Location = error["loc"]
-    where, key = document.where(location), _dotted(location)
+    where, key = document.where(location), dotted(location)
     match error["type"]:
         case "extra_forbidden":
             close = difflib.get_close_matches(str(location[-1]), _keys(document, location[:-1]), 1)
@@ -180,10 +181,11 @@ def _explain(document: Document, error: ErrorDetails) -> str:
             text = f"should have at most {error['ctx']['max_length']} values"
         case _:
             text = error["msg"].removeprefix("Input ")
-    return f"{where}: {key}: given {_shown(error['input'])}: {text}"
+    return f"{where}: {key}: given {shown(error['input'])}: {text}"
 
 
-def _shown(given: Any) -> str:
+def shown(given: Any) -> str:
+    """What was ``given``, in at most 60 characters."""
     return (
         "nothing" if given is None else _short(json.dumps(given, ensure_ascii=False, default=str))
     )
@@ -195,7 +197,7 @@ def _short(text: str) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def _dotted(location: Location) -> str:
+def dotted(location: Location) -> str:
     """``grid.l1[2]`` for ``("grid", "l1", 2)``."""
     text = ""
     for step in location:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from saesweep import config_file, files, locks
-from saesweep.catalogue import METRICS
+from saesweep.catalogue import METRICS, OF_LANGUAGE_MODELS
 from saesweep.cell_folder import CellFolder
 from saesweep.config import NAME, NAME_RULE, JobsConfig, SweepConfig
 from saesweep.errors import ConfigError, RunError, StorageError, UsageError
@@ -171,6 +171,8 @@ class Run:
         ``pandas.DataFrame(run.metrics())`` makes a table of it.
         """
         across = self._across_cells()
+        for name, found in self._recovered().items():
+            across[name] = {**across.get(name, {}), **found}
         return [self._row(cell, across.get(cell.name, {})) for cell in self.cells]
 
     def _row(self, cell: Cell, across: Row) -> Row:
@@ -213,6 +215,21 @@ class Run:
             return {row["cell"]: {key: float(row[key]) for key in keys} for row in rows}
         except (RunError, LookupError, ValueError, OverflowError):
             return {}  # missing or damaged: `collect` makes it again
+
+    def recovered(self) -> list[Row]:
+        """The rows of ``metrics/recovered.csv`` (see `harvesting.recovered`); none if not there."""
+        path = self.metrics_dir / "recovered.csv"
+        return files.read_rows(path) if os.path.exists(path) else []
+
+    def _recovered(self) -> dict[str, Row]:
+        """By cell, the metrics that took the language model."""
+        try:
+            return {
+                row["cell"]: {key: float(row[key]) for key in OF_LANGUAGE_MODELS}
+                for row in self.recovered()
+            }
+        except (RunError, LookupError, ValueError, TypeError):
+            return {}  # damaged: the next sweep measures again
 
     def baselines(self) -> list[Row]:
         """The rows of ``metrics/baselines.csv``; none if it is not there."""

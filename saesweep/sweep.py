@@ -138,6 +138,11 @@ def _conclude(run: Run, source: Source, reporter: Reporter, wishes: Wishes) -> S
     """Write the tables of what is done."""
     reporter.note("baselines")
     write_baselines(run, source, reporter, wishes)
+    if run.config.eval.model_tokens:
+        from saesweep.harvesting.recovered import write_recovered  # imports transformers
+
+        reporter.note("the model's loss with reconstructions")
+        write_recovered(run, reporter, wishes)
     rows = collect(run, wishes.check)
     return Summary(run, rows)
 

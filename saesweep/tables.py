@@ -20,13 +20,13 @@ from saesweep.run_folder import Run
 FORMATS = ("table", "csv", "json", "md")
 SHOWN = ("recon_loss", "mmcs", "mmcs_larger", "dead_neurons", "l0", "fvu")
 """The metrics that fit into 80 columns beside the name of a cell."""
-SHOWN_WITHOUT = ("recon_loss", "fvu", "l0", "dead_neurons", "mmcs_larger", "normalized_loss")
+SHOWN_WITHOUT = ("recon_loss", "fvu", "l0", "dead_neurons", "mmcs_larger", "ce_recovered_mean")
 """The same where no true feature is known."""
 HEADS = {
     "recon_loss": "recon",
     "mmcs_larger": "larger",
     "dead_neurons": "dead",
-    "normalized_loss": "normal.",
+    "ce_recovered_mean": "ce",
 }
 
 

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from saesweep import yaml_file
 from saesweep.config_checks import MOST
-from saesweep.config_file import _dotted, _override, _shown
+from saesweep.config_file import dotted, override_in, shown
 from saesweep.errors import ConfigError, RunError
 from saesweep.fields import Count, Section, whole
 from saesweep.yaml_file import Document
@@ -93,7 +93,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> HarvestConfig:
     document = yaml_file.read(path)
     for override in overrides:
         try:
-            _override(document, override)
+            override_in(document, override)
         except ConfigError as error:
             document.problems += error.problems
     return _validated(document)
@@ -112,7 +112,7 @@ def differences(before: Path, config: HarvestConfig) -> list[str]:
         raise RunError(f"{error.problems[0]}; not a harvest of this version") from None
     new = _flat(config.model_dump())
     return [
-        f"{key} was {_shown(old.get(key))}, now {_shown(value)}"
+        f"{key} was {shown(old.get(key))}, now {shown(value)}"
         for key, value in new.items()
         if value != old.get(key) and key not in NEUTRAL
     ]
@@ -155,7 +155,7 @@ def _misfits(config: HarvestConfig) -> Iterator[tuple[tuple[str, ...], str]]:
 
 def _explain(document: Document, error: ErrorDetails) -> str:
     """One line: where, which key, what was given, what is allowed."""
-    location, key = error["loc"], _dotted(error["loc"])
+    location, key = error["loc"], dotted(error["loc"])
     where = document.where(location)
     if error["type"] == "extra_forbidden":
         keys = list(_section(location[:-1]).model_fields)
@@ -169,7 +169,7 @@ def _explain(document: Document, error: ErrorDetails) -> str:
     if error["type"] == "model_type":
         keys = list(_section(location).model_fields)
         text = f"should be a mapping with the keys {', '.join(keys)}"
-    return f"{where}: {key}: given {_shown(error['input'])}: {text}"
+    return f"{where}: {key}: given {shown(error['input'])}: {text}"
 
 
 def _section(location: tuple[str | int, ...]) -> type[Section]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
 
-from saesweep.catalogue import METRICS
+from saesweep.catalogue import METRICS, OF_LANGUAGE_MODELS
 from saesweep.files import Row, write_rows
 from saesweep.grid import Cell
 from saesweep.metrics.prediction import write_prediction
@@ -40,8 +40,9 @@ def collect(run: Run, check: Callable[[], None] = lambda: None) -> list[Row]:
 
 
 def _is_measured(run: Run, rows: Sequence[Row], key: str) -> bool:
-    """Whether a metric has a matrix: without known features some have none."""
-    return run.config.data.n_features > 0 or any(math.isfinite(row[key]) for row in rows)
+    """Whether a metric has a matrix: without known features, or a model, some have none."""
+    sure = run.config.data.n_features > 0 and key not in OF_LANGUAGE_MODELS
+    return sure or any(math.isfinite(row[key]) for row in rows)
 
 
 def _done(run: Run, rows: Sequence[Row]) -> list[Cell]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from saesweep.catalogue import HISTORY, METRICS
+from saesweep.catalogue import HISTORY, METRICS, OF_LANGUAGE_MODELS
 from saesweep.config import DataConfig, TrainConfig
 from saesweep.data.batch import Batch
 from saesweep.data.synthetic import SyntheticSource
@@ -18,8 +18,8 @@ from saesweep.metrics.evaluate import full, snapshot
 from saesweep.metrics.totals import EvaluationSet
 from saesweep.model_config import ReluOptions
 
-ACROSS = {"mmcs_larger", "mmcs_next_larger", "stability"}
-"""Metrics that need other cells."""
+ACROSS = {"mmcs_larger", "mmcs_next_larger", "stability", *OF_LANGUAGE_MODELS}
+"""Metrics that need other cells, or a language model."""
 
 
 def cell(l1: float, size: int, *, loss: str = "sum", bias: bool = False) -> Cell:

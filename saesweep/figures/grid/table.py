@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from saesweep.catalogue import OF_LANGUAGE_MODELS
 from saesweep.errors import RunError
 from saesweep.figures.grid.curves import Line
 from saesweep.figures.grid.heatmap_page import Grid, References
@@ -22,8 +23,8 @@ from saesweep.sparsity import SparsityAxis
 PER_SIZE = {"random": "chance", "kmeans": "k-means"}
 SINGLE = {"pca": "PCA", "ica": "ICA", "truth": "truth"}
 
-OF_PROBABILITIES = ("brier", "calibration_error")
-"""Metrics of variants whose latents have a probability of being active."""
+OF_SOME = ("brier", "calibration_error", *OF_LANGUAGE_MODELS)
+"""Metrics of variants that say probabilities, and of activations with their model at hand."""
 
 
 def grid_tables(run: Run) -> list[GridTable]:
@@ -74,7 +75,7 @@ class GridTable:
         """Whether a metric can be known of these cells: some take seeds, or known features."""
         if key == "stability":
             return self.seeds > 1
-        sure = self.run.config.data.n_features > 0 and key not in OF_PROBABILITIES
+        sure = self.run.config.data.n_features > 0 and key not in OF_SOME
         return sure or any(np.isfinite(row[key]) for row in self._rows)
 
     def panels(self, key: str) -> list[Panel]:

@@ -18,7 +18,7 @@ from saesweep.figures.grid.figures import (
     metric_heatmap,
     sparsity_against,
 )
-from saesweep.figures.grid.table import OF_PROBABILITIES, grid_tables
+from saesweep.figures.grid.table import OF_SOME, grid_tables
 from saesweep.run_folder import Run
 
 GRID = {"seed": [0, 1, 2], "train.lr": [0.1, 0.2], "l1": [0.5, 0.25], "dict_size": [4, 8]}
@@ -148,5 +148,5 @@ def test_stability_is_drawn_where_there_are_seeds(
         monkeypatch.setattr(f"saesweep.figures.grid.figures.{name}", lambda *_: None)
     names = [name for name, _ in draw_grid(run if drawn else finished)]
     assert ("stability_matrix" in names) == drawn
-    uncalled = 1 - drawn + (0 if drawn else len(OF_PROBABILITIES))
+    uncalled = 1 - drawn + (0 if drawn else len(OF_SOME))
     assert len(names) == len(METRICS) - uncalled + len(CURVES) + len(AGAINST)
