@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import safetensors.torch  # noqa: F401 - now, as another user might not be allowed to later
 import torch
 from hypothesis import given, settings

@@ -58,7 +58,9 @@ class Shards:
         Headers are read and no rows: 0.2 ms a file. See `verify` for what that leaves out.
         """
         if not path.exists():
-            raise RunError(f"{path}: no such folder or file of activations")
+            raise RunError(
+                f"{path}: no such folder or file; `saesweep harvest CONFIG` makes activations"
+            )
         manifest = path / MANIFEST
         if path.is_dir() and manifest.exists():
             return _harvested(path, read_json(manifest))

@@ -49,8 +49,8 @@ def test_every_still_figure_is_drawn(run):
     assert sorted(told) == sorted(path.name for path in run.figures_dir.iterdir())
     assert set(PROMISED) <= set(told)
     matrices = [name for name in told if name.endswith("_matrix.png")]
-    # One is called otherwise, one needs seeds, two need probabilities.
-    assert len(matrices) == len(METRICS) - 4
+    # One is called otherwise, one needs seeds, two need probabilities, four a language model.
+    assert len(matrices) == len(METRICS) - 8
     assert sum(name.startswith("training_") for name in told) == len(CURVES)
     assert {f"l0_against_{key}.png" for key in AGAINST} <= set(told)
     assert {"gaussians.png", "samples.png"} <= set(told)
