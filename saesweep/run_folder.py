@@ -236,6 +236,32 @@ class Run:
         path = self.metrics_dir / "baselines.csv"
         return files.read_rows(path) if os.path.exists(path) else []
 
+    def imported(self) -> list[Row]:
+        """One row for each autoencoder that others trained and `saesweep import` brought in.
+
+        Columns are those of `metrics`; ``cell`` is ``imported/<name>``.
+        """
+        rows = []
+        for path in sorted((self.path / "imported").glob("*/result.json")):
+            found = files.read_json(path)
+            metrics, size = found.get("metrics"), found.get("dict_size")
+            if not isinstance(metrics, dict) or not isinstance(size, int):
+                raise RunError(f"{path}: damaged: it has no metrics")
+            known = {key: math.nan if metrics.get(key) is None else metrics[key] for key in METRICS}
+            rows.append(
+                {
+                    "cell": f"imported/{path.parent.name}",
+                    **{axis.column: math.nan for axis in self.sparsity_axes},
+                    "dict_size": size,
+                    "dict_ratio": size / self.config.data.ratio_unit[0],
+                    **dict.fromkeys(self._extra_axes, ""),
+                    "loss": "",
+                    "state": "done",
+                    **known,
+                }
+            )
+        return rows
+
     # The truth
 
     def ground_truth(self) -> Arrays:

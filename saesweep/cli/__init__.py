@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from saesweep.cli import drawing, harvesting, looking, running
+from saesweep.cli import drawing, exchanging, harvesting, looking, running
 
 app = typer.Typer(
     help="Train grids of sparse autoencoders and see what each one learned.",
@@ -41,12 +41,12 @@ def _options(
 COMMANDS: tuple[Callable[..., None], ...] = (
     *(running.run, running.resume),
     *(looking.status, looking.logs, looking.sae, looking.results, looking.compare),
-    harvesting.harvest,
+    *(harvesting.harvest, exchanging.export, exchanging.import_),
     *(drawing.plot, drawing.gif, drawing.data, drawing.baselines, drawing.schema),
 )
 """In the order in which the help lists them."""
 
 for command in COMMANDS:
-    app.command()(command)
+    app.command(command.__name__.rstrip("_"))(command)
 app.command("_job", hidden=True)(running.job)
 app.command("_collect", hidden=True)(running.collect)

@@ -80,8 +80,9 @@ def results(
     from saesweep.tables import results as text
 
     terminal.one_of("--format", form, FORMATS)
-    rows = Run(path).metrics()
-    content = text(rows, form)
+    run = Run(path)
+    rows = run.metrics()
+    content = text([*rows, *run.imported()], form)
     if isinstance(content, str):
         print(content)
     else:

@@ -105,6 +105,25 @@ class Variant(ABC):
         """Weights that compute the same, with unit atoms."""
         return w
 
+    def stretched(self, w: Weights, factor: Tensor) -> Weights | None:
+        """Weights whose latents are ``factor`` times as large and whose atoms are as much smaller,
+        so that x_hat is the same; None where the variant does not say.
+
+        ``factor`` [], or [..., dict_size] where each latent is found without the others, is above
+        0.
+        """
+        return None
+
+
+def stretched_weights(w: Weights, factor: Tensor) -> dict[str, Tensor]:
+    """``w`` with pre-activations times ``factor`` [] or [..., dict_size], and atoms through it."""
+    return {
+        **w,
+        "W_enc": w["W_enc"] * factor.unsqueeze(-2 if factor.dim() else 0),
+        "b_enc": w["b_enc"] * factor,
+        "W_dec": w["W_dec"] / factor.unsqueeze(-1),
+    }
+
 
 def pre_activations(w: Weights, x: Tensor) -> Tensor:
     """(x - b_dec) W_enc + b_enc: [..., samples, dict_size] of ``x`` [samples, d_in].

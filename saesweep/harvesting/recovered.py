@@ -197,7 +197,7 @@ def write_recovered(run: Run, reporter: Reporter, wishes: Wishes) -> None:
     except UsageError as error:
         reporter.note(f"no loss recovered: {error}")
         return
-    reconstructions = {name: _reconstruction(run.sae(name)) for name in missing}
+    reconstructions = {name: reconstruction(run.sae(name)) for name in missing}
     for row in recovered(text, normalization, reconstructions, wishes.check):
         known[row["cell"]] = {**row, "sae_sha256": weights[row["cell"]]}
     rows = [known[name] for name in weights]
@@ -212,5 +212,6 @@ def _kept(run: Run) -> list[Row]:
     return [row for row in rows if {"cell", "sae_sha256"} <= {*row}]
 
 
-def _reconstruction(sae: SAE) -> Replace:
+def reconstruction(sae: SAE) -> Replace:
+    """What ``sae`` puts in the place of normalised activations."""
     return lambda x: sae.decode(sae.encode(x))

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from saesweep.dictionaries.sae import SAE
 from saesweep.dictionaries.stack import Group
+from saesweep.dictionaries.variant import Variant, Weights, row
 from saesweep.grid import chunk_size
 from saesweep.metrics import recovery
 from saesweep.metrics.matches import Matches
@@ -34,20 +36,38 @@ class Snapshot:
 
 def snapshot(group: Group, data: EvaluationSet, threshold: float) -> Snapshot:
     """Measure the cells of ``group`` as they are now."""
-    totals = Totals.zero(len(group.cells), group.dict_size, data)
-    for start, latents, x_hat in _forward(group, data):
-        totals.add(data, start, latents, x_hat, group.b_dec)
-    C = recovery.cosines(data.features, group.decoder)
-    columns = reconstruction(totals, data, group.b_dec) | {
+    columns, C, fires = measured(group.variant, group.weights, data, threshold)
+    columns["loss"] = loss(group, data, columns)
+    atoms = group.variant.folded(group.weights)["W_dec"]
+    return Snapshot(rows_of(columns), C, fires, atoms)
+
+
+def measured(
+    variant: Variant, w: Weights, data: EvaluationSet, threshold: float
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """The metrics of weights ``w`` with a leading cell axis that need no second look, [cells] each;
+    C [cells, n_features, dict_size], and how often each latent fired [cells, dict_size].
+    """
+    cells, dict_size = w["b_enc"].shape
+    totals = Totals.zero(cells, dict_size, data)
+    b_dec = row(w, "b_dec") if "b_dec" in w else None
+    for start, latents, x_hat in _forward(variant, w, data):
+        totals.add(data, start, latents, x_hat, b_dec)
+    C = recovery.cosines(data.features, w["W_dec"])
+    columns = reconstruction(totals, data, b_dec) | {
         "mmcs": recovery.mmcs(C),
         "n_learned": recovery.n_learned(C, threshold),
     }
-    columns["loss"] = loss(group, data, columns)
+    return columns, C, totals.fires
+
+
+def rows_of(columns: Mapping[str, Tensor]) -> list[Row]:
+    """``columns`` [cells] by name as a row a cell."""
     lists = {name: column.tolist() for name, column in columns.items()}  # a few small transfers
-    rows = [
-        {name: float(values[i]) for name, values in lists.items()} for i in range(len(group.cells))
+    return [
+        {name: float(value) for name, value in zip(lists, values, strict=True)}
+        for values in zip(*lists.values(), strict=True)
     ]
-    return Snapshot(rows, C, totals.fires, group.variant.folded(group.weights)["W_dec"])
 
 
 def reconstruction(
@@ -107,7 +127,7 @@ def loss(group: Group, data: EvaluationSet, columns: Mapping[str, Tensor]) -> Te
     if penalty is None:
         sums = [
             (terms.error, terms.penalty)
-            for _, x in _chunks(group, data)
+            for _, x in _chunks(group.weights, data)
             for terms in [group.variant.terms(group.weights, x, {})]
         ]
         error, penalty = (torch.stack(one).double().sum(0) for one in zip(*sums, strict=True))
@@ -120,25 +140,44 @@ def loss(group: Group, data: EvaluationSet, columns: Mapping[str, Tensor]) -> Te
 
 def full(group: Group, data: EvaluationSet, moment: Snapshot) -> list[Row]:
     """For each cell every metric that it has alone, given its last snapshot."""
-    matches, w = Matches(moment.C), group.weights
-    for start, latents, _ in _forward(group, data):
+    matches = matched(group.variant, group.weights, data, moment.C, moment.fires)
+    return [one | more for one, more in zip(moment.rows, matches, strict=True)]
+
+
+def matched(
+    variant: Variant, w: Weights, data: EvaluationSet, C: Tensor, fires: Tensor
+) -> list[Row]:
+    """For each cell of ``w`` what a second look adds, given the ``C`` and ``fires`` of the first
+    (`measured`).
+    """
+    matches = Matches(C)
+    for start, latents, _ in _forward(variant, w, data):
         x = data.x[start : start + latents.shape[1]]
-        matches.add(data, start, latents, group.variant.probabilities(w, x))
-    matched = matches.rows(data, moment.fires)
-    return [row | more for row, more in zip(moment.rows, matched, strict=True)]
+        matches.add(data, start, latents, variant.probabilities(w, x))
+    return matches.rows(data, fires)
 
 
-def _forward(group: Group, data: EvaluationSet) -> Iterator[tuple[int, Tensor, Tensor]]:
+def alone(sae: SAE, data: EvaluationSet, threshold: float) -> Row:
+    """Every metric of ``sae`` that needs no other autoencoder and no loss."""
+    w = {name: part[None] for name, part in sae.tensors().items()}
+    columns, C, fires = measured(sae.variant, w, data, threshold)
+    (found,) = rows_of(columns)
+    (more,) = matched(sae.variant, w, data, C, fires)
+    return found | more
+
+
+def _forward(
+    variant: Variant, w: Weights, data: EvaluationSet
+) -> Iterator[tuple[int, Tensor, Tensor]]:
     """Chunk by chunk: where it starts, latents [cells, samples, dict_size], x_hat [.., d_in]."""
-    w = group.variant.folded(group.weights)
-    for start, x in _chunks(group, data):
-        latents = group.variant.encode(w, x)
-        yield start, latents, group.variant.decode(w, latents)
+    w = variant.folded(w)
+    for start, x in _chunks(w, data):
+        latents = variant.encode(w, x)
+        yield start, latents, variant.decode(w, latents)
 
 
-def _chunks(group: Group, data: EvaluationSet) -> Iterator[tuple[int, Tensor]]:
+def _chunks(w: Weights, data: EvaluationSet) -> Iterator[tuple[int, Tensor]]:
     """Samples [chunk, d_in] as many at a time as fit the cache, and where they start."""
-    width = len(group.cells) * group.dict_size
-    chunk = chunk_size(width, len(data), data.x.device.type)
+    chunk = chunk_size(w["b_enc"].numel(), len(data), data.x.device.type)
     for start in range(0, len(data), chunk):
         yield start, data.x[start : start + chunk]

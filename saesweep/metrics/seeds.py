@@ -57,7 +57,7 @@ class Point:
 
 def seed_count(rows: Sequence[Row]) -> int:
     """How many seeds a grid has, from its rows of `Run.metrics`; 1 if seed is no axis of it."""
-    return max(1, len({row["seed"] for row in rows if "seed" in row}))
+    return max(1, len({row["seed"] for row in rows if row.get("seed", "") != ""}))
 
 
 def points(rows: Sequence[Row]) -> list[Point]:

@@ -15,7 +15,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from saesweep.dictionaries.variant import Variant, Weights, pre_activations, scalar
+from saesweep.dictionaries.variant import (
+    Variant,
+    Weights,
+    pre_activations,
+    scalar,
+    stretched_weights,
+)
 from saesweep.dictionaries.variants.topk import TopK
 from saesweep.model_config import BatchTopKOptions, Options
 
@@ -57,6 +63,10 @@ class BatchTopK(Variant):
         threshold.copy_(torch.where(threshold > 0, threshold.lerp(kept, 1 - MOMENTUM), kept))
         # Half way to the next, as products of other shapes round the least differently.
         return {"cutoff": torch.where(below.isfinite(), (least + below) / 2, below)}
+
+    def stretched(self, w: Weights, factor: Tensor) -> Weights:
+        """The one threshold goes with the pre-activations: ``factor`` is [], one for all."""
+        return stretched_weights(w, factor) | {"threshold": w["threshold"] * factor}
 
 
 def cutoff(pre: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from saesweep.dictionaries.variant import Terms, Variant, Weights, pre_activations, row, squared
+from saesweep.dictionaries.variant import (
+    Terms,
+    Variant,
+    Weights,
+    pre_activations,
+    row,
+    squared,
+    stretched_weights,
+)
 from saesweep.model_config import GatedOptions
 
 
@@ -39,6 +47,10 @@ class Gated(Variant):
         held = {name: w[name].detach() if name in ("W_dec", "b_dec") else w[name] for name in w}
         error = squared(self.decode(w, latents) - x) + squared(self.decode(held, opened) - x)
         return Terms(error, opened.sum(dim=(-1, -2)), latents)
+
+    def stretched(self, w: Weights, factor: Tensor) -> Weights:
+        """The gate's sign stays; the magnitude's scale is relative to the encoder's."""
+        return stretched_weights(w, factor) | {"b_mag": w["b_mag"] * factor}
 
 
 def where_open(w: Weights, gate: Tensor) -> Tensor:

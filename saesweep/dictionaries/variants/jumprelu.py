@@ -18,7 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from saesweep.dictionaries.variant import Terms, Variant, Weights, pre_activations, row, squared
+from saesweep.dictionaries.variant import (
+    Terms,
+    Variant,
+    Weights,
+    pre_activations,
+    row,
+    squared,
+    stretched_weights,
+)
 from saesweep.model_config import JumpReluOptions
 
 
@@ -46,6 +54,10 @@ class JumpRelu(Variant):
     def known_penalty(self, l0: Tensor, l1: Tensor) -> Tensor | None:
         """L0."""
         return l0
+
+    def stretched(self, w: Weights, factor: Tensor) -> Weights:
+        """Thresholds go with the pre-activations."""
+        return stretched_weights(w, factor) | {"log_threshold": w["log_threshold"] + factor.log()}
 
 
 class _Jump(torch.autograd.Function):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from saesweep.dictionaries.variant import Variant, Weights, pre_activations
+from saesweep.dictionaries.variant import Variant, Weights, pre_activations, stretched_weights
 from saesweep.model_config import ReluOptions
 
 SMALLEST = 1e-6
@@ -52,22 +52,20 @@ class Relu(Variant):
             size = latents if p == 1 else (latents + SMALLEST).pow(p) - SMALLEST**p
         return size.sum(dim=(-1, -2))
 
+    def stretched(self, w: Weights, factor: Tensor) -> Weights:
+        """ReLU lets a factor above 0 through."""
+        return stretched_weights(w, factor)
+
     def known_penalty(self, l0: Tensor, l1: Tensor) -> Tensor | None:
         """L1's own; it is measured on unit atoms."""
         return l1 if self.options.penalty == "lp" and self.options.lp == 1 else None
 
     def folded(self, w: Weights) -> Weights:
-        """Norms of atoms move into the encoder: ReLU lets a factor above 0 through."""
+        """Norms of atoms move into the encoder."""
         if self.options.unit_norm:
             return w
         norms = torch.linalg.vector_norm(w["W_dec"], dim=-1)
-        norms = norms.clamp_min(torch.finfo(norms.dtype).tiny)
-        return {
-            **w,
-            "W_enc": w["W_enc"] * norms.unsqueeze(-2),
-            "b_enc": w["b_enc"] * norms,
-            "W_dec": w["W_dec"] / norms.unsqueeze(-1),
-        }
+        return self.stretched(w, norms.clamp_min(torch.finfo(norms.dtype).tiny))
 
 
 VARIANT = Relu

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from saesweep.dictionaries.variant import Variant, Weights, pre_activations
+from saesweep.dictionaries.variant import Variant, Weights, pre_activations, stretched_weights
 from saesweep.model_config import TopKOptions
 
 
@@ -25,6 +25,10 @@ class TopK(Variant):
     def encode(self, w: Weights, x: Tensor) -> Tensor:
         """The k largest pre-activations of each sample, as far as they are above 0."""
         return keep_largest(pre_activations(w, x), [int(k) for k in self.sparsity]).relu_()
+
+    def stretched(self, w: Weights, factor: Tensor) -> Weights:
+        """One ``factor`` for all keeps the order of latents."""
+        return stretched_weights(w, factor)
 
     def known_penalty(self, l0: Tensor, l1: Tensor) -> Tensor | None:
         """None is paid."""

@@ -32,7 +32,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from saesweep.dictionaries.variant import Terms, Variant, Weights, pre_activations, row, squared
+from saesweep.dictionaries.variant import (
+    Terms,
+    Variant,
+    Weights,
+    pre_activations,
+    row,
+    squared,
+    stretched_weights,
+)
 from saesweep.dictionaries.variants.gated import magnitudes, where_open
 from saesweep.model_config import VariationalOptions
 
@@ -102,6 +110,14 @@ class Variational(Variant):
         mean, variance, divergence = self.posterior(w, gate)
         error = squared(self.decode(w, mean) - x) + variance.sum(dim=(-1, -2))
         return Terms(error, divergence.sum(dim=(-1, -2)), self._latents(w, gate))
+
+    def stretched(self, w: Weights, factor: Tensor) -> Weights:
+        """γ stays what it is, so under spike and slab the magnitudes alone are stretched."""
+        scales = {"log_scale": w["log_scale"] + factor.log()}
+        if self.options.prior == "laplace":
+            return stretched_weights(w, factor) | scales
+        magnitude = {"r_mag": w["r_mag"] + factor.log(), "b_mag": w["b_mag"] * factor}
+        return {**w, "W_dec": w["W_dec"] / factor.unsqueeze(-1), **scales, **magnitude}
 
 
 VARIANT = Variational

@@ -1,0 +1,1 @@
+"""Trained autoencoders handed to other tools, and theirs brought into a run."""

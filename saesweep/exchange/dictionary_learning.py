@@ -1,0 +1,138 @@
+"""dictionary_learning's folder: ``ae.pt`` and ``config.json``, as its `load_dictionary` reads it.
+
+Weights are a state dictionary of plain tensors, written and read as such: nothing is unpickled.
+Its classes compute what the variants here do, with parameters of other names: linear layers, whose
+weights are transposed, except in those of jumprelu and matryoshka; and jumprelu's encoder sees x.
+"""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from saesweep import files
+from saesweep.dictionaries.sae import SAE
+from saesweep.dictionaries.variants.matryoshka import prefixes
+from saesweep.errors import RunError
+from saesweep.exchange.folding import with_unit_atoms
+from saesweep.exchange.parts import Handed, check, log_threshold, made, wanted, without_shift
+from saesweep.files import Row
+
+CONFIG, WEIGHTS = "config.json", "ae.pt"
+LINEAR = {"W_enc": "encoder.weight", "W_dec": "decoder.weight"}
+"""Layers with weights [out, in]."""
+OWN = {name: name for name in ("W_enc", "W_dec", "b_enc", "b_dec")}
+COUNTING = {**LINEAR, "b_enc": "encoder.bias", "b_dec": "b_dec", "threshold": "threshold"}
+CLASSES: dict[str, tuple[str, dict[str, str]]] = {
+    "relu": ("AutoEncoder", {**LINEAR, "b_enc": "encoder.bias", "b_dec": "bias"}),
+    "gated": (
+        "GatedAutoEncoder",
+        {
+            **LINEAR,
+            **{"b_enc": "gate_bias", "b_dec": "decoder_bias"},
+            **{"r_mag": "r_mag", "b_mag": "mag_bias"},
+        },
+    ),
+    "topk": ("AutoEncoderTopK", COUNTING),
+    "batchtopk": ("BatchTopKSAE", COUNTING),
+    "matryoshka": ("MatryoshkaBatchTopKSAE", {**OWN, "threshold": "threshold"}),
+    "jumprelu": ("JumpReluAutoEncoder", {**OWN, "threshold": "threshold"}),
+}
+"""The class of each variant, and what it calls its tensors."""
+NEW = ("AutoEncoderNew", {**LINEAR, "b_enc": "encoder.bias", "b_dec": "decoder.bias"})
+"""A ReLU whose encoder sees x; only read."""
+
+
+def write(folder: Path, handed: Handed) -> None:
+    """Write ``handed`` into ``folder``; its origin goes into the config."""
+    sae, variant, origin = handed.sae, handed.variant, handed.origin
+    kind, names = CLASSES[variant]
+    w = _named_as_here(sae, variant)
+    state = {theirs: _turned(name, w[name], theirs) for name, theirs in names.items()}
+    trainer: Row = {
+        "dict_class": kind,
+        "activation_dim": sae.W_enc.shape[0],
+        "dict_size": sae.W_enc.shape[1],
+        "lm_name": origin.get("model"),
+        "submodule_name": origin.get("site"),
+    }
+    if variant in ("topk", "batchtopk", "matryoshka"):
+        trainer["k"] = k = max(1, round(sae.variant.sparsity[0]))
+        state["k"] = torch.tensor(k, dtype=torch.int)
+    if variant == "matryoshka":
+        ends = [0, *prefixes(sae.W_enc.shape[1], sae.variant.options.prefixes)]
+        state["group_sizes"] = torch.tensor(ends).diff()
+    files.atomic_write(folder / WEIGHTS, lambda temporary: torch.save(state, temporary))
+    files.write_json(folder / CONFIG, {"trainer": trainer, "saesweep": origin})
+
+
+def _named_as_here(sae: SAE, variant: str) -> dict[str, Tensor]:
+    w = sae.tensors()
+    if variant == "topk":
+        w["threshold"] = torch.tensor(-1.0)  # it has one, for another way to use it: none is known
+    if variant == "jumprelu":
+        w["threshold"] = w["log_threshold"].exp()
+        shift = w["b_dec"].double() @ w["W_enc"].double()
+        w["b_enc"] = w["b_enc"].double() - shift
+    return w
+
+
+def _turned(name: str, part: Tensor, theirs: str) -> Tensor:
+    part = part.T if theirs == LINEAR.get(name) else part
+    return part.float().contiguous()
+
+
+def read(folder: Path) -> Handed:
+    """The autoencoder in ``folder``; ``RunError`` says what of it cannot be read here."""
+    path = folder / CONFIG
+    config = files.read_json(path)
+    (trainer,) = wanted(path, config, ["trainer"])
+    (kind,) = wanted(path, trainer, ["dict_class"])
+    known = {theirs: (variant, names) for variant, (theirs, names) in CLASSES.items()}
+    known[NEW[0]] = ("relu", NEW[1])
+    if kind not in known:
+        raise RunError(f"{path}: dict_class {kind!r}: {', '.join(known)} can be read")
+    variant, names = known[kind]
+    state = _state(folder / WEIGHTS)
+    found = wanted(folder / WEIGHTS, state, names.values())
+    w = {
+        name: _turned(name, part, theirs)
+        for (name, theirs), part in zip(names.items(), found, strict=True)
+    }
+    if "threshold" in w:
+        w["threshold"] = w["threshold"].expand_as(w["b_enc"])
+    check(folder / WEIGHTS, w)
+    if kind in (NEW[0], CLASSES["jumprelu"][0]):
+        w = {name: part.float() for name, part in without_shift(w).items()}
+    origin = {"model": trainer.get("lm_name"), "site": trainer.get("submodule_name")}
+    threshold = w.pop("threshold", None)
+    if variant != "topk" and threshold is not None:
+        # After training those that count over a batch have one threshold, as jumprelu has many.
+        variant, w["log_threshold"] = "jumprelu", log_threshold(threshold)
+    sae = _ours(path, variant, w, trainer.get("k"))
+    return Handed(sae, variant, {**(config.get("saesweep") or {}), **origin})
+
+
+def _ours(path: Path, variant: str, w: dict[str, Tensor], k: object) -> SAE:
+    if variant == "topk":
+        if not isinstance(k, int):
+            raise RunError(f"{path}: k is {k!r}, not a count")
+        return made("topk", w, sparsity=k)
+    return with_unit_atoms(made(variant, w))
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickles of a kind that it then refuses
+            state = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise RunError(f"{path}: cannot be read as plain tensors: {reason}") from None
+    if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
+        raise RunError(f"{path}: not a mapping of names to tensors")
+    return state
