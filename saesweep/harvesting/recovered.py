@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +31,8 @@ from saesweep.signals import Wishes
 
 ZERO, MEAN = " zero", " mean"
 """What the ablations are called among the cells, whose names have no spaces."""
+EVERY = 10.0
+"""Seconds between two words of progress."""
 
 
 @dataclass(frozen=True)
@@ -198,10 +202,27 @@ def write_recovered(run: Run, reporter: Reporter, wishes: Wishes) -> None:
         reporter.note(f"no loss recovered: {error}")
         return
     reconstructions = {name: reconstruction(run.sae(name)) for name in missing}
-    for row in recovered(text, normalization, reconstructions, wishes.check):
+    passes = math.ceil(len(text.ids) / text.size) * (len(missing) + 3)  # clean, zero and mean
+    check = _reporting(wishes.check, passes, reporter)
+    for row in recovered(text, normalization, reconstructions, check):
         known[row["cell"]] = {**row, "sae_sha256": weights[row["cell"]]}
     rows = [known[name] for name in weights]
     write_rows(path, rows, list(rows[0]))
+
+
+def _reporting(check: Callable[[], None], passes: int, reporter: Reporter) -> Callable[[], None]:
+    """``check``, which every few seconds says how many of the forward passes it was called for."""
+    done, last = 0, time.monotonic()
+
+    def checked() -> None:
+        nonlocal done, last
+        check()
+        if time.monotonic() - last >= EVERY:
+            last = time.monotonic()
+            reporter.note(f"the model's loss: {done} of {passes} forward passes")
+        done += 1
+
+    return checked
 
 
 def _kept(run: Run) -> list[Row]:
