@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from saesweep.activations_config import ActivationsConfig
 from saesweep.config import SweepConfig
+from saesweep.data.sources import rows_of
 from saesweep.files import to_json
 from saesweep.grid import Job, expand, plan
 from saesweep.jobs.backends import Backend, backend
@@ -12,31 +15,50 @@ from saesweep.reporting import counted
 from saesweep.schedule import snapshot_count
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Of activations on disk: how many are trained on, and how many are measured on."""
+
+    train: int
+    evaluation: int
+
+    def passes(self, job: Job) -> float:
+        """How often a job sees each row that it trains on, on average."""
+        return _steps(job) * job.cells[0].train.batch_size / self.train
+
+
 def plan_json(config: SweepConfig) -> str:
-    """The plan for a program."""
-    place, planned = _plan(config)
+    """The plan for a program; ``RunError`` where the shards that it needs are not there."""
+    place, planned, rows = _plan(config)
     jobs: list[dict[str, Any]] = [
         {
             "cells": [cell.name for cell in job.cells],
             "steps": _steps(job),
+            "passes": rows and rows.passes(job),
             "bytes": job.bytes,
             "snapshots": _snapshots(config, job),
-            "evaluation_share": _evaluation_share(config, job),
+            "evaluation_share": _evaluation_share(config, job, rows),
         }
         for job in planned
     ]
     cells = sum(len(job["cells"]) for job in jobs)
-    return to_json({"cells": cells, "slots": place.slots, "jobs": jobs})
+    counts = rows and {"train": rows.train, "evaluation": rows.evaluation}
+    return to_json({"cells": cells, "slots": place.slots, "rows": counts, "jobs": jobs})
 
 
 def plan_text(config: SweepConfig) -> str:
-    """The plan for a person: the axes, where it runs, and each job with its memory and steps."""
-    place, jobs = _plan(config)
+    """The plan for a person: the axes, where it runs, and each job with its memory and steps.
+
+    ``RunError`` where the shards that it needs are not there.
+    """
+    place, jobs, rows = _plan(config)
     cells = sum(len(job.cells) for job in jobs)
     lines = [f"{config.name}: {counted(cells, 'cell')} in {counted(len(jobs), 'job')}"]
     for axis, values in config.grid.items():
         shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
         lines.append(f"  {axis}: {', '.join(shown)}")
+    if rows:
+        lines.append(f"{rows.train:,} rows to train on, {rows.evaluation:,} others to measure on")
     lines.append(place.describe())
     for number, job in enumerate(jobs[:20], start=1):
         stacked = f"{len(job.cells)} cells stacked" if len(job.cells) > 1 else job.cells[0].name
@@ -44,32 +66,48 @@ def plan_text(config: SweepConfig) -> str:
             f"job {number}: {stacked}, {_steps(job):,} steps of {job.cells[0].train.batch_size:,} "
             f"samples, about {job.bytes / 2**20:,.0f} MiB"
         )
+        if rows:
+            lines.append(f"  {_number(rows.passes(job))} passes over the rows")
         lines.append(
             f"  {_snapshots(config, job)} snapshots, whose evaluation takes about "
-            f"{_percent(_evaluation_share(config, job))} of what training takes"
+            f"{_percent(_evaluation_share(config, job, rows))} of what training takes"
         )
     if len(jobs) > 20:
         lines.append(f"… and {len(jobs) - 20} more jobs")
     return "\n".join(lines)
 
 
-def _plan(config: SweepConfig) -> tuple[Backend, list[Job]]:
+def _plan(config: SweepConfig) -> tuple[Backend, list[Job], _Rows | None]:
     place = backend(config.jobs)
-    return place, plan(config, expand(config), config.jobs.stack, place.slots)
+    jobs = plan(config, expand(config), config.jobs.stack, place.slots)
+    if not isinstance(config.data, ActivationsConfig):
+        return place, jobs, None
+    train, held = rows_of(config.data)
+    return place, jobs, _Rows(train, min(held, config.eval.n_samples))
 
 
 def _snapshots(config: SweepConfig, job: Job) -> int:
     return snapshot_count(config.snapshot_every, job.cells[0].train.epochs)
 
 
-def _evaluation_share(config: SweepConfig, job: Job) -> float:
+def _evaluation_share(config: SweepConfig, job: Job, rows: _Rows | None) -> float:
     """What evaluating costs over what training does, in multiplications with the weights.
 
     A training step takes five products of its batch with encoders or decoders; a snapshot two of
     the evaluation set, and the cosines of the features with the atoms are one more.
     """
-    each = 2 * config.eval.n_samples + config.data.n_features
+    samples = rows.evaluation if rows else config.eval.n_samples
+    each = 2 * samples + config.data.n_features
     return _snapshots(config, job) * each / (5 * _steps(job) * job.cells[0].train.batch_size)
+
+
+def _number(passes: float) -> str:
+    """A number of passes in words.
+
+    >>> _number(0.048), _number(6.54), _number(220.4)
+    ('0.048', '6.5', '220')
+    """
+    return f"{passes:.2g}" if passes < 10 else f"{passes:,.0f}"
 
 
 def _percent(share: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,9 @@ from saesweep.config import SweepConfig
 from saesweep.config_file import changed, parse_config
 from saesweep.errors import RunError, UsageError
 from saesweep.files import read_json
+from saesweep.grid import Cell
+from saesweep.plan_text import plan_json, plan_text
+from saesweep.reporting import Reporter
 from saesweep.run_folder import Run
 from saesweep.sweep import new_run, run_sweep
 from tests.conftest import Command
@@ -133,6 +138,95 @@ def test_shards_of_another_width_are_refused(config: SweepConfig, tmp_path: Path
     with pytest.raises(RunError, match=r"have 8 dimensions, and data.activation_dim is 9"):
         new_run(changed(config, ["data.activation_dim=9"]), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_too_few_rows_leave_no_run(config: SweepConfig, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="3000 rows are too few: held out are 0"):
+        new_run(changed(config, ["data.held_out=1e-4"]), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_counts_rows_and_passes(folder: Path, tmp_path: Path, saesweep: Command) -> None:
+    path = tmp_path / "files.yaml"
+    path.write_text(CONFIG.replace("PATH", str(folder)))
+    ran = saesweep("run", path, "--dry-run")
+    assert ran.returncode == 0, ran.stderr
+    assert "2,700 rows to train on, 300 others to measure on\n" in ran.stdout
+    assert "\n  2.4 passes over the rows\n" in ran.stdout  # 10 × 5 steps of 128 samples
+    assert all(len(line) <= 80 for line in ran.stdout.splitlines())
+    few = ("--dry-run", "--json", "--set", "eval.n_samples=100")
+    plan = json.loads(saesweep("run", path, *few).stdout)
+    assert plan["rows"] == {"train": 2700, "evaluation": 100}
+    (job,) = plan["jobs"]
+    assert job["passes"] == pytest.approx(50 * 128 / 2700)
+    assert job["evaluation_share"] == pytest.approx(job["snapshots"] * 2 * 100 / (5 * 50 * 128))
+    assert not (tmp_path / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("data.path=nowhere", "nowhere: no such folder or file"),
+        ("data.path=cut", "cut: cut off: continue with `saesweep harvest CONFIG`"),
+        ("data.activation_dim=9", "have 8 dimensions, and data.activation_dim is 9"),
+        ("data.held_out=1e-4", "3000 rows are too few"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_refuses(
+    setting: str,
+    said: str,
+    config: SweepConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "cut").mkdir()
+    (tmp_path / "cut" / "manifest.json").write_text('{"format": 1, "complete": false}')
+    monkeypatch.chdir(tmp_path)
+    wrong = changed(config, [setting])
+    with pytest.raises(RunError) as ran:
+        new_run(wrong)
+    assert said in str(ran.value) and "\n" not in str(ran.value)
+    for show in (plan_text, plan_json):
+        with pytest.raises(RunError) as dry:
+            show(wrong)
+        assert str(dry.value) == str(ran.value)
+
+
+def test_a_dry_run_that_is_refused_ends_as_the_run(
+    folder: Path, tmp_path: Path, saesweep: Command
+) -> None:
+    path = tmp_path / "files.yaml"
+    text = CONFIG.replace("PATH", str(folder))
+    path.write_text(text.replace("activation_dim: 8", "activation_dim: 9"))
+    dry, ran = saesweep("run", path, "--dry-run"), saesweep("run", path, "--quiet")
+    assert len(dry.stderr.splitlines()) == 1 and dry.stdout == ""
+    assert (dry.returncode, dry.stderr) == (ran.returncode, ran.stderr) == (2, dry.stderr)
+
+
+def test_a_shard_cut_short_fails_what_is_not_done(config: SweepConfig, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for number, part in enumerate(np.split(activations(), [1000, 1700])):
+        np.save(shards / f"{number}.npy", part)
+    said: list[str] = []
+
+    class Cutter(Reporter):
+        def finished(self, cell: Cell, state: str, reason: str = "") -> None:
+            os.truncate(shards / "1.npy", 5000)
+
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    run = new_run(changed(config, [f"data.path={shards}", "jobs.stack=1"]), tmp_path)
+    summary = run_sweep(run, Cutter())
+    assert not summary.done
+    states = [row["state"] for row in run.metrics()]
+    assert states == ["done", "failed", "failed", "failed"]
+    assert math.isfinite(run.metrics()[0]["fvu"]) and (run.metrics_dir / "metrics.csv").exists()
+    assert f"{shards}/1.npy: cannot be read: " in run.folder(run.cells[1]).error()
+    assert any(text.startswith(f"no baselines: {shards}/1.npy: ") for text in said)
+    np.save(shards / "1.npy", activations()[1000:1700])
+    assert run_sweep(run, retry_failed=True).done and run.baselines()
 
 
 def test_where_they_come_from_is_recorded(config: SweepConfig, tmp_path: Path) -> None:

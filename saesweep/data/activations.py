@@ -60,6 +60,17 @@ class Normalization:
         return x / self.scale + self.mean.to(x.device)
 
 
+def split_of(shards: Shards, held_out: float) -> Split:
+    """Which rows of ``shards`` are held out; ``RunError`` where none is, or none is left."""
+    split = Split(shards.rows, held_out)
+    if min(split.train_rows, split.held_rows) < 1:
+        raise RunError(
+            f"{shards.files[0].parent}: {shards.rows} rows are too few: held out are "
+            f"{split.held_rows}, trained on {split.train_rows}, and both need one"
+        )
+    return split
+
+
 class _Fill:
     """A buffer that a thread fills. It knows nothing of the source, which so can be dropped."""
 
@@ -122,15 +133,9 @@ class ActivationSource:
         """``held_out`` is the share of the rows that are never trained on."""
         self.shards, self.seed, self.device = shards, seed, device
         self.normalization = normalization
-        self._split = Split(shards.rows, held_out)
+        self._split = split_of(shards, held_out)
         self.d_in = shards.d_in
-        self.features, self.bias = torch.zeros(0, self.d_in), torch.zeros(self.d_in)
         self.train_rows, self.held_rows = self._split.train_rows, self._split.held_rows
-        if min(self.train_rows, self.held_rows) < 1:
-            raise RunError(
-                f"{shards.files[0].parent}: {shards.rows} rows are too few: held out are "
-                f"{self.held_rows}, trained on {self.train_rows}, and both need one"
-            )
         self.features = torch.zeros(0, self.d_in)
         """[0, d_in]: none is known."""
         self.bias = torch.zeros(self.d_in)

@@ -76,7 +76,9 @@ class Shards:
 
         File after file, each of which is mapped once and released after. Between parts ``go_on`` is
         asked whether to; the rest of ``out`` is left as it was. ``RunError`` if a file is no longer
-        what it was, or a row is not finite.
+        what it was, or a row is not finite. A page that is past the end of a mapped file ends the
+        process with SIGBUS, so the size is compared before each part: milliseconds are left in
+        which a file that is cut short does so.
         """
         limits = torch.searchsorted(rows, torch.tensor(self.ends)).tolist()
         size = max(1, PART // self.d_in)
@@ -85,10 +87,13 @@ class Shards:
                 continue
             begin = self.ends[number - 1] if number else 0
             mapped = self._mapped(number, self.ends[number] - begin)
+            mapped_size = self._size(number)
             for start in range(first, last, size):
                 if not go_on():
                     return out
                 stop = min(start + size, last)
+                if self._size(number) != mapped_size:
+                    raise RunError(f"{self.files[number]}: changed while in use")
                 part, wanted = out[start:stop], rows[start:stop] - begin
                 part.copy_(mapped.index_select(0, wanted))
                 self._check_finite(number, wanted, part)
@@ -137,6 +142,13 @@ class Shards:
                 f"{self.d_in} numbers, now {len(mapped)} of {mapped.shape[1]}"
             )
         return mapped
+
+    def _size(self, number: int) -> int:
+        """Of a file in bytes, now; -1 where it is gone."""
+        try:
+            return self.files[number].stat().st_size
+        except OSError:
+            return -1
 
     def _check_finite(self, number: int, wanted: Tensor, part: Tensor) -> None:
         """``part`` holds the rows ``wanted`` of a file; its extremes tell at half the cost."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from saesweep.activations_config import ActivationsConfig
 from saesweep.config import SweepConfig
-from saesweep.data.activations import ActivationSource, Normalization
+from saesweep.data.activations import ActivationSource, Normalization, split_of
 from saesweep.data.batch import Source
 from saesweep.data.shards import Shards
 from saesweep.data.synthetic import SyntheticSource
@@ -47,13 +47,19 @@ def open_shards(data: ActivationsConfig) -> Shards:
     return shards
 
 
+def rows_of(data: ActivationsConfig) -> tuple[int, int]:
+    """How many rows there are to train on, and held out: by the headers of the shards alone."""
+    split = split_of(open_shards(data), data.held_out)
+    return split.train_rows, split.held_rows
+
+
 def at_home(config: SweepConfig) -> SweepConfig:
     """``config`` with an absolute path to its shards, which are there: a run may be continued from
     any folder.
     """
     if isinstance(config.data, DataConfig):
         return config
-    open_shards(config.data)
+    rows_of(config.data)
     data = config.data.model_copy(update={"path": str(Path(config.data.path).absolute())})
     return config.model_copy(update={"data": data})
 

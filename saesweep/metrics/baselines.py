@@ -12,6 +12,7 @@ from saesweep.catalogue import METRICS
 from saesweep.data.batch import Batch, Source
 from saesweep.dictionaries.baselines import FIT_SAMPLES, fits
 from saesweep.dictionaries.classical.baseline import Baseline
+from saesweep.errors import RunError
 from saesweep.files import Row, write_rows
 from saesweep.metrics import recovery
 from saesweep.metrics.evaluate import reconstruction
@@ -36,14 +37,18 @@ def write_baselines(run: Run, source: Source, reporter: Reporter, wishes: Wishes
     Baselines are fitted on samples of their own and measured on the evaluation set, as cells are.
 
     A baseline that cannot be fitted (k-means on constant data, or with too few samples) is left
-    out, and said so.
+    out, and said so. All are, and nothing is written, where the data can no longer be read.
     """
     path = run.metrics_dir / "baselines.csv"
     if path.exists():
         return
     config = run.config
-    samples = source.sample_set("baselines", FIT_SAMPLES)
-    batch = source.evaluation_set(config.eval.n_samples).to("cpu")
+    try:
+        samples = source.sample_set("baselines", FIT_SAMPLES)
+        batch = source.evaluation_set(config.eval.n_samples).to("cpu")
+    except RunError as error:  # a file of activations: what is trained shall have its tables
+        reporter.note(f"no baselines: {first_line(error)}")
+        return
     data = EvaluationSet(batch, source.features)
     # Without features the truth and chance say nothing; at the sizes of real dictionaries k-means
     # and ICA would take longer than the cells.

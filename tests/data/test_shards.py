@@ -272,6 +272,33 @@ def test_a_file_that_changes_while_in_use(tmp_path: Path) -> None:
         everything(shards)
 
 
+CUT = """
+import os, sys, torch
+from pathlib import Path
+from saesweep.data.shards import Shards
+from saesweep.errors import RunError
+
+def cut():
+    os.truncate(sys.argv[1], 4096)
+    return True
+
+shards = Shards.open(Path(sys.argv[1]))
+try:
+    shards.copy(torch.arange(shards.rows), torch.empty(shards.rows, shards.d_in), cut)
+except RunError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("ending", WRITERS)
+def test_a_file_cut_short_while_it_is_mapped(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    WRITERS[ending](path, rows(50_000))
+    words = [sys.executable, "-c", CUT, str(path)]  # it would be killed by SIGBUS
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"{path}: changed while in use\n"), done.stderr
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e300])
 def test_rows_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
     x = rows(40).double()
