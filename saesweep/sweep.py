@@ -33,6 +33,7 @@ from saesweep.metrics.collect import collect
 from saesweep.reporting import Reporter
 from saesweep.run_folder import Run
 from saesweep.signals import Wishes
+from saesweep.training.loggers import refuse_missing
 from saesweep.version import __version__
 
 DRAWN = ".drawn.json"
@@ -58,6 +59,7 @@ class Summary:
 def new_run(config: SweepConfig, out: str | Path = "outputs", name: str | None = None) -> Run:
     """Make a run folder for ``config``, once it is known that what it asks for is there."""
     _ = backend(config.jobs).slots  # a cluster is asked for them
+    refuse_missing(config.jobs)
     return Run.create(at_home(config), out, name)
 
 
@@ -77,6 +79,7 @@ def run_sweep(
     reporter = reporter or Reporter()
     settings = settings or run.config.jobs
     place = backend(settings)
+    refuse_missing(settings)
     refuse_if_queued(run)  # before the lock, which puts such jobs out of date
     wishes = Wishes()
     with (

@@ -25,6 +25,7 @@ from saesweep.reporting import Reporter
 from saesweep.run_folder import Run
 from saesweep.schedule import snapshot_epochs
 from saesweep.signals import Wishes
+from saesweep.training.loggers import Loggers
 from saesweep.training.loop import train
 from saesweep.training.record import Record
 from saesweep.training.state import TrainingState
@@ -55,20 +56,21 @@ def train_stack(
         stack.start_biases(geometric_median(source.batch(0, cells[0].train.batch_size).x))
     trainer = _Trainer(run, TrainingState(stack), data, reporter, wishes, settings)
     trainer.begin(source.device, saved)
-    finished = train(
-        trainer.state,
-        source,
-        cells[0].train,
-        {*snapshot_epochs(config.snapshot_every, cells[0].train.epochs)},
-        trainer.snapshot,
-        trainer.go_on,
-    )
-    if finished:
-        with trainer.state.measured():
-            trainer.finish()
-    elif trainer.gives_up:
-        # Now that the stack holds again what is trained: a snapshot may be of averages.
-        trainer.save(trainer.state.step)
+    with trainer.loggers:
+        finished = train(
+            trainer.state,
+            source,
+            cells[0].train,
+            {*snapshot_epochs(config.snapshot_every, cells[0].train.epochs)},
+            trainer.snapshot,
+            trainer.go_on,
+        )
+        if finished:
+            with trainer.state.measured():
+                trainer.finish()
+        elif trainer.gives_up:
+            # Now that the stack holds again what is trained: a snapshot may be of averages.
+            trainer.save(trainer.state.step)
 
 
 class _Trainer:
@@ -98,6 +100,7 @@ class _Trainer:
             for group in self.groups
             for cell in group.cells
         }
+        self.loggers = Loggers(run, [*self.records.values()], settings.loggers, reporter.note)
         self.written = self.saved = time.monotonic()
         self.gives_up = False
         """Whether a cell failed, and with `jobs.fail_fast` all others with it"""
@@ -150,6 +153,7 @@ class _Trainer:
                     self._record(group, moment, place, epoch, step)
         alive = self.alive
         latest = {record.cell.name: record.history[-1] for record in alive}
+        self.loggers.log(alive)
         self.reporter.progress(epoch, latest)
         if time.monotonic() - self.written > HISTORY_SECONDS:
             for record in alive:
