@@ -246,7 +246,7 @@ class Run:
             found = files.read_json(path)
             metrics, size = found.get("metrics"), found.get("dict_size")
             if not isinstance(metrics, dict) or not isinstance(size, int):
-                raise RunError(f"{path}: damaged: it has no metrics")
+                raise RunError(f"{path}: damaged: it has no metrics; import it again")
             known = {key: math.nan if metrics.get(key) is None else metrics[key] for key in METRICS}
             rows.append(
                 {

@@ -20,7 +20,7 @@ def export(
     path: RunPath,
     cells: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CELL]...", help="Names or patterns, as l1=0.1_*. Default: all."),
+        typer.Argument(metavar="CELL", help="Names or patterns, as l1=0.1_*. Default: all."),
     ] = None,
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help=TO)] = "saelens",
     out: Annotated[

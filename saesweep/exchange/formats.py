@@ -45,5 +45,5 @@ def recognised(folder: Path) -> Format:
     for form in FORMATS.values():
         if (folder / form.config).exists() and (folder / form.weights).exists():
             return form
-    pairs = "; ".join(f"{form.config} and {form.weights}" for form in FORMATS.values())
+    pairs = ", or ".join(f"{form.config} and {form.weights}" for form in FORMATS.values())
     raise RunError(f"{folder}: no autoencoder that can be read; a folder needs {pairs}")
