@@ -80,7 +80,7 @@ def slurm(*words: str) -> str:
     return subprocess.run(words, capture_output=True, text=True, check=False).stdout.strip()
 
 
-def until(true: Callable[[], object], what: str, seconds: float = 60, pause: float = 0.1) -> None:
+def until(true: Callable[[], object], what: str, seconds: float = 180, pause: float = 0.1) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, f"not in {seconds} s: {what}"
