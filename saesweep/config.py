@@ -195,7 +195,7 @@ class JobsConfig(Section):
     """Stop the sweep at the first cell that fails."""
     plot: bool = True
     """Draw the figures when the sweep is over. `saesweep plot` draws them at any time."""
-    loggers: list[Literal["tensorboard", "wandb"]] = Field(default_factory=list)
+    loggers: list[Literal["tensorboard", "wandb"]] = Field(default=[])
     """Where histories go besides the run's folder: extras of the same names."""
     ray: RayConfig = RayConfig()
     """For `backend: ray`."""
