@@ -267,7 +267,10 @@ class Run:
     def ground_truth(self) -> Arrays:
         """The arrays of ``data/ground_truth.safetensors`` (see `data.ground_truth`)."""
         if not self.config.data.n_features:
-            raise UsageError(f"{self.path}: its data are activations: no true feature is known")
+            raise UsageError(
+                f"{self.path}: its data are activations: no true feature is known to draw by;\n"
+                f"`saesweep plot {self.path}` and `saesweep results {self.path}` show what is"
+            )
         try:
             return files.read_arrays(self.path / "data" / "ground_truth.safetensors")
         except RunError as error:
