@@ -129,10 +129,10 @@ def compare(runs: Sequence[Run]) -> Comparison:
                 "path": str(run.path),
                 "states": dict(Counter(row["state"] for row in table)),
             }
-            for label, run, table in zip(_labels(runs), runs, tables, strict=True)
+            for label, run, table in zip(labels(runs), runs, tables, strict=True)
         ],
-        config=_differences([_settings(run) for run in runs]),
-        provenance=_differences([_origin(run) for run in runs]),
+        config=differences([settings(run) for run in runs]),
+        provenance=differences([origin(run) for run in runs]),
         summary=[_summary(metric, shared, len(runs)) for metric in METRICS],
         cells=cells,
     )
@@ -153,40 +153,40 @@ def check_metrics(names: Iterable[str]) -> list[str]:
     return chosen
 
 
-def _labels(runs: Sequence[Run]) -> list[str]:
+def labels(runs: Sequence[Run]) -> list[str]:
     """The folder names of the runs, or their paths where two names are equal."""
     names = [run.name for run in runs]
     uses = Counter([*names, *CSV_COLUMNS])  # a run may be called "cell"
-    labels: list[str] = []
+    made: list[str] = []
     for run, name in zip(runs, names, strict=True):
         plain = name if uses[name] == 1 else str(run.path)
         label, copy = plain, 2
-        while label in (*labels, *CSV_COLUMNS):
+        while label in (*made, *CSV_COLUMNS):
             label, copy = f"{plain} ({copy})", copy + 1
-        labels.append(label)
-    return labels
+        made.append(label)
+    return made
 
 
-def _settings(run: Run) -> Row:
+def settings(run: Run) -> Row:
     """Every key of the config; ``grid`` is the order of the axes, which names of cells follow."""
     return {"grid": list(run.config.grid), **flat(run.config.model_dump())}
 
 
-def _origin(run: Run) -> Row:
+def origin(run: Run) -> Row:
     """What the provenance tells: a list where the run was resumed with something else."""
     # Missing or damaged, it tells nothing, and the rest can still be compared.
     first = provenance.first(run) or {}
     resumed = first.get("resumed")
     entries = [first, *(resumed if isinstance(resumed, list) else [])]
-    origin: Row = {}
+    found: Row = {}
     for key, path in PROVENANCE.items():
         values: list[Any] = []
         for entry in entries:
             value = _at(entry, path)
             if value is not None and value not in values:
                 values.append(value)
-        origin[key] = values if len(values) > 1 else next(iter(values), None)
-    return origin
+        found[key] = values if len(values) > 1 else next(iter(values), None)
+    return found
 
 
 def _at(data: Any, path: Sequence[str]) -> Any:
@@ -195,10 +195,10 @@ def _at(data: Any, path: Sequence[str]) -> Any:
     return data
 
 
-def _differences(sides: Sequence[Row]) -> list[Difference]:
+def differences(sides: Sequence[Row]) -> list[Difference]:
     """The keys whose values are not the same in all ``sides``.
 
-    >>> _differences([{"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}])
+    >>> differences([{"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4}])
     [Difference(key='b', values=[2, 3]), Difference(key='c', values=[None, 4])]
     """
     rows = [
@@ -231,15 +231,15 @@ def _summary(metric: str, shared: Sequence[Namesakes], runs: int) -> MetricSumma
     if not names:
         unknown = [math.nan] * runs
         return MetricSummary(metric, 0, undefined, unknown, unknown, unknown, [None] * runs)
-    differences = numbers - numbers[:, :1]
-    worst = np.abs(differences).argmax(axis=0)
-    largest = differences[worst, np.arange(runs)].tolist()
+    changes = numbers - numbers[:, :1]
+    worst = np.abs(changes).argmax(axis=0)
+    largest = changes[worst, np.arange(runs)].tolist()
     return MetricSummary(
         metric,
         cells=len(names),
         undefined=undefined,
         mean=numbers.mean(axis=0).tolist(),
-        mean_difference=differences.mean(axis=0).tolist(),
+        mean_difference=changes.mean(axis=0).tolist(),
         largest_difference=largest,
         largest_in=[names[i] if far else None for i, far in zip(worst, largest, strict=True)],
     )

@@ -42,7 +42,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (
     *(running.run, running.resume),
     *(looking.status, looking.logs, looking.sae, looking.results, looking.compare),
     *(harvesting.harvest, exchanging.export, exchanging.import_),
-    *(drawing.plot, drawing.gif, drawing.data, drawing.baselines, drawing.schema),
+    *(drawing.plot, drawing.gif, drawing.report, drawing.data, drawing.baselines, drawing.schema),
 )
 """In the order in which the help lists them."""
 

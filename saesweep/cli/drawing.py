@@ -52,6 +52,31 @@ def gif(
     terminal.print_paths(drawn, opened.gifs_dir, quiet, as_json)
 
 
+def report(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Else RUN/report.html; of several RUNs, beside them."),
+    ] = None,
+    inline: Annotated[
+        bool, typer.Option("--inline", help="Put GIFs into the page; else it links to them.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Write RUNs as one page for a browser: matrices, cells, trade-offs, provenance."""
+    from saesweep.report.write import write_report
+    from saesweep.run_folder import Run
+
+    runs = [Run(path) for path in paths]
+    with terminal.progress_bar("cells", quiet or as_json) as progress:
+        written = write_report(runs, out, inline=inline, progress=progress)
+    if as_json:
+        terminal.print_json({"files": [str(written)]})
+    elif not quiet:
+        print(f"{written}: {written.stat().st_size / 1e6:.1f} MB")
+
+
 def data(
     config: ConfigPath,
     overrides: Overrides = None,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from saesweep.figures.style import LOSSES, OTHER_LOSSES
 from saesweep.grid import Cell
+from saesweep.metrics.seeds import variant_name
 from saesweep.model_config import ReluOptions
 from saesweep.sparsity import SparsityAxis
 
@@ -39,20 +40,6 @@ def variants(cells: Sequence[Cell]) -> list[Variant]:
         variant = found.setdefault(name, Variant(name, {}, cell.axis))
         variant.cells.setdefault((cell.dict_size, cell.sparsity), []).append(cell)
     return list(found.values())
-
-
-def variant_name(values: Mapping[str, object]) -> str:
-    """The values of axes in words, floats in ten digits: values that a grid tells apart stay so.
-
-    The name of a variant of the autoencoder stands for itself.
-
-    >>> variant_name({"model.variant": "topk", "train.lr": 1e-3, "train.loss": "sum"})
-    'topk, train.lr=0.001, train.loss=sum'
-    """
-    texts = {axis: f"{x:.10g}" if isinstance(x, float) else str(x) for axis, x in values.items()}
-    return ", ".join(
-        text if axis == "model.variant" else f"{axis}={text}" for axis, text in texts.items()
-    )
 
 
 def ending(axes: Sequence[SparsityAxis], axis: SparsityAxis) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -87,3 +87,17 @@ def without_seed(row: Row) -> str:
     'l1=0.1_dict=24'
     """
     return re.sub(rf"(^|_)seed={row['seed']}(?=_|$)", "", str(row["cell"])).lstrip("_")
+
+
+def variant_name(values: Mapping[str, object]) -> str:
+    """The values of axes in words, floats in ten digits: values that a grid tells apart stay so.
+
+    The name of a variant of the autoencoder stands for itself.
+
+    >>> variant_name({"model.variant": "topk", "train.lr": 1e-3, "train.loss": "sum"})
+    'topk, train.lr=0.001, train.loss=sum'
+    """
+    texts = {axis: f"{x:.10g}" if isinstance(x, float) else str(x) for axis, x in values.items()}
+    return ", ".join(
+        text if axis == "model.variant" else f"{axis}={text}" for axis, text in texts.items()
+    )

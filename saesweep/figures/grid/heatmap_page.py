@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil, isnan
 
 import numpy as np
@@ -21,6 +21,7 @@ from saesweep.figures.style import (
     text_width,
     wrap,
 )
+from saesweep.metrics.references import References
 from saesweep.sparsity import SparsityAxis
 
 MARGIN_COLUMN, BAR_GAP, BAR, TICKS, GAP = 0.5, 0.2, 0.12, 0.42, 0.14
@@ -49,21 +50,6 @@ class Grid:
     def rows_title(self) -> str:
         """What the row names are."""
         return "dictionary size" if all(map(isnan, self.ratios)) else "dictionary ratio (size)"
-
-
-@dataclass(frozen=True)
-class References:
-    """Values to compare cells with: `rows` name -> one value a row, `marks` name -> one value."""
-
-    rows: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    marks: Mapping[str, float] = field(default_factory=dict)
-
-    def inside(self, norm: Normalize | None) -> dict[str, float]:
-        """The marks that fall on the colour bar."""
-        if norm is None or norm.vmin is None or norm.vmax is None:
-            return {}
-        low, high = norm.vmin, norm.vmax
-        return {name: value for name, value in self.marks.items() if low <= value <= high}
 
 
 @dataclass(frozen=True)
@@ -142,6 +128,14 @@ class Page:
         return index + self.across >= self.panels
 
 
+def marks_inside(references: References, norm: Normalize | None) -> dict[str, float]:
+    """The marks that fall on the colour bar."""
+    if norm is None or norm.vmin is None or norm.vmax is None:
+        return {}
+    low, high = norm.vmin, norm.vmax
+    return {name: value for name, value in references.marks.items() if low <= value <= high}
+
+
 def plan(
     values: np.ndarray,
     grid: Grid,
@@ -189,7 +183,7 @@ def _option(
     margins = MARGIN_COLUMN * len(references.rows)
     right = MARGIN
     if norm is not None:
-        marks = [text_width(mark) + 0.16 for mark in references.inside(norm)]
+        marks = [text_width(mark) + 0.16 for mark in marks_inside(references, norm)]
         right += BAR_GAP + BAR + TICKS + max(marks, default=0)
     room = WIDTH - left - margins - right - GAP * (across - 1)
     wide = max(0.01, min(0.78, room / across / columns))

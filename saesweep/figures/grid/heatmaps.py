@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from saesweep.figures.grid.cell_text import CellText
 from saesweep.figures.grid.heatmap_cells import draw_blanks, draw_cells, draw_corners, outline
 from saesweep.figures.grid.heatmap_legend import draw_bar, draw_key, draw_margin, entries, plan_key
-from saesweep.figures.grid.heatmap_page import Grid, Page, References, plan
+from saesweep.figures.grid.heatmap_page import Grid, Page, marks_inside, plan
 from saesweep.figures.style import (
     GREY,
     Sheet,
@@ -23,6 +23,7 @@ from saesweep.figures.style import (
     text_width,
     wants_log,
 )
+from saesweep.metrics.references import References
 
 # The least that a colour scale spans, as a share of the largest value.
 LEAST_RANGE = 0.004
@@ -97,7 +98,7 @@ def heatmap(
             draw_margin(sheet, page, references.rows, index)
     if norm is not None:
         whole = bool(np.all(np.mod(values[np.isfinite(values)], 1) == 0))
-        draw_bar(sheet, page, norm, references.inside(norm), whole)
+        draw_bar(sheet, page, norm, marks_inside(references, norm), whole)
     draw_key(sheet, page.height + 0.06, key)
     return sheet.figure
 

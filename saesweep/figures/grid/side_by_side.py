@@ -14,9 +14,9 @@ from saesweep.catalogue import METRICS, Metric
 from saesweep.figures.grid.heatmap_page import Grid
 from saesweep.figures.grid.heatmaps import Panel, heatmap
 from saesweep.figures.style import save
-from saesweep.figures.variants import ending, loss_words, variant_name
+from saesweep.figures.variants import ending, loss_words
 from saesweep.files import Row
-from saesweep.metrics.seeds import Point, points, seed_count
+from saesweep.metrics.seeds import Point, points, seed_count, variant_name
 from saesweep.run_folder import Run
 from saesweep.sparsity import SparsityAxis
 

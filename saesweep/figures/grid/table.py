@@ -10,18 +10,14 @@ import numpy as np
 from saesweep.catalogue import OF_LANGUAGE_MODELS
 from saesweep.errors import RunError
 from saesweep.figures.grid.curves import Line
-from saesweep.figures.grid.heatmap_page import Grid, References
+from saesweep.figures.grid.heatmap_page import Grid
 from saesweep.figures.grid.heatmaps import Panel
 from saesweep.figures.grid.trade_off import Front
-from saesweep.figures.variants import variant_name
 from saesweep.files import Arrays, Row
-from saesweep.metrics.seeds import Point, points, seed_count
+from saesweep.metrics.references import References, references
+from saesweep.metrics.seeds import Point, points, seed_count, variant_name
 from saesweep.run_folder import Run
 from saesweep.sparsity import SparsityAxis
-
-# Baselines that exist once for each dictionary size, and those that exist once.
-PER_SIZE = {"random": "chance", "kmeans": "k-means"}
-SINGLE = {"pca": "PCA", "ica": "ICA", "truth": "truth"}
 
 OF_SOME = ("brier", "calibration_error", *OF_LANGUAGE_MODELS)
 """Metrics of variants that say probabilities, and of activations with their model at hand."""
@@ -94,17 +90,8 @@ class GridTable:
         return Panel(values, states, variant, spreads, counts, self.seeds)
 
     def references(self, key: str) -> References:
-        """The baselines of a metric; none where it is the same for all of several."""
-        known = [row for row in self._baselines if np.isfinite(row.get(key, np.nan))]
-        if len(known) > 1 and len({row[key] for row in known}) == 1:
-            return References()
-        rows = {}
-        for name, words in PER_SIZE.items():
-            sizes = {row["dict_size"]: row[key] for row in known if row["baseline"] == name}
-            if sizes:
-                rows[words] = [sizes.get(size, np.nan) for size in self.grid.sizes]
-        marks = {SINGLE[row["baseline"]]: row[key] for row in known if row["baseline"] in SINGLE}
-        return References(rows, marks)
+        """The baselines of a metric."""
+        return references(self._baselines, key, self.grid.sizes)
 
     def histories(self) -> dict[str, Arrays]:
         """The histories that are there: cells that wait have none, some that failed have."""

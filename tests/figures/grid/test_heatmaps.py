@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from saesweep.figures.grid.cell_text import fit
-from saesweep.figures.grid.heatmap_page import Grid, References
+from saesweep.figures.grid.heatmap_page import Grid
 from saesweep.figures.grid.heatmaps import Panel, best_cells, colour_norm, heatmap
 from saesweep.figures.labels import spread
 from saesweep.figures.style import LOSSES, PlainNumbers, level, number, text_width, wrap
+from saesweep.metrics.references import References
 from saesweep.sparsity import AXES
 
 

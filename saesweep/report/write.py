@@ -1,0 +1,52 @@
+"""From runs on disk to ``report.html``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from saesweep import files
+from saesweep.errors import UsageError
+from saesweep.report.page import HEAD, is_page, render
+from saesweep.report.payload import payload
+from saesweep.run_folder import Run
+
+NAME = "report.html"
+
+
+def write_report(
+    runs: Sequence[Run],
+    out: Path | None = None,
+    *,
+    inline: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Write the page of ``runs`` to ``out`` and return its path.
+
+    Without ``out`` it is ``report.html`` in the run's folder, or of several runs in the folder that
+    the first of them is in. ``inline`` puts GIFs into the page, which otherwise links to them.
+    ``UsageError`` where ``out`` is something else than such a page, or the extra is not installed;
+    ``StorageError`` where the disk refuses.
+    """
+    path = out or default_path(runs)
+    _check(path)
+    text = render(payload(runs, path.parent, inline=inline, progress=progress))
+    files.write_text(path, text)
+    return path
+
+
+def default_path(runs: Sequence[Run]) -> Path:
+    """Where the page of ``runs`` is written if nobody says."""
+    return (runs[0].path if len(runs) == 1 else runs[0].path.resolve().parent) / NAME
+
+
+def _check(path: Path) -> None:
+    """Refuse to write over what is not such a page."""
+    if path.is_dir():
+        raise UsageError(f"--out {path}: is a folder; name a file in it, as {path / NAME}")
+    head = ""
+    with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as f:
+        head = f.read(HEAD)
+    if head and not is_page(head):
+        raise UsageError(f"--out {path}: exists and is no report of saesweep; choose another")
