@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from saesweep.figures.gifs import draw_gifs
     from saesweep.figures.stills import draw_stills
     from saesweep.grid import Cell
+    from saesweep.notebook import Run
     from saesweep.reporting import Reporter
-    from saesweep.run_folder import Run
 
 _HOMES = {
     "Cell": "saesweep.grid",
     "ConfigError": "saesweep.errors",
     "Reporter": "saesweep.reporting",
-    "Run": "saesweep.run_folder",
+    "Run": "saesweep.notebook",
     "RunError": "saesweep.errors",
     "SAE": "saesweep.dictionaries.sae",
     "SaesweepError": "saesweep.errors",
@@ -83,13 +83,14 @@ def run(
     ``StorageError`` where the disk refuses. An interrupt writes checkpoints first.
     """
     from saesweep.config_file import changed, load_config
+    from saesweep.notebook import Run
     from saesweep.sweep import new_run, run_sweep
 
     if isinstance(config, str | Path):
         loaded = load_config(config, changes)
     else:
         loaded = changed(config, changes) if changes else config
-    return run_sweep(new_run(loaded, out, name), reporter).run
+    return Run(run_sweep(new_run(loaded, out, name), reporter).run.path)
 
 
 def resume(
@@ -103,12 +104,13 @@ def resume(
 
     ``changes`` are overrides of `jobs`, as ``["jobs.device=cuda:1", "jobs.stack=1"]``.
     """
-    from saesweep.run_folder import Run
+    from saesweep.notebook import Run
     from saesweep.sweep import run_sweep
 
     run = Run(path)
     settings = run.settings(changes)
-    return run_sweep(run, reporter, settings=settings, retry_failed=retry_failed).run
+    run_sweep(run, reporter, settings=settings, retry_failed=retry_failed)
+    return run
 
 
 def __dir__() -> list[str]:

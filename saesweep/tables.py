@@ -7,6 +7,7 @@ import io
 import math
 from collections import Counter
 from collections.abc import Collection, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,27 @@ def results_table(rows: Sequence[Row], most: int | None = None) -> Table:
     for point in shown:
         table.add_row(point.name, *_line(point, keys, best, several))
     return table
+
+
+def results_html(rows: Sequence[Row], most: int) -> str:
+    """The lines of `results_table` as HTML, at most ``most``: the best of a column are bold."""
+    several = seed_count(rows) > 1
+    folded = points(rows)
+    keys = _keys(folded)
+    best = {key: _best(folded, key) for key in keys}
+    heads = ["mean" if several else "cell", *_heads(keys, several)]
+    shown = _in_order(folded)[:most] if len(folded) > most else folded
+    lines = [[point.name, *_line(point, keys, best, several)] for point in shown]
+    body = "".join(f"<tr>{''.join(map(_html_cell, line))}</tr>" for line in lines)
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    note = left_out(rows, most)
+    return f"<table><tr>{head}</tr>{body}</table>" + (f"<p>{escape(note)}</p>" if note else "")
+
+
+def _html_cell(text: str) -> str:
+    marked = text.endswith("*")
+    words = escape(text.rstrip("* "))
+    return f"<td>{f'<b>{words}</b>' if marked else words}</td>"
 
 
 def left_out(rows: Sequence[Row], most: int) -> str:

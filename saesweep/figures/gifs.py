@@ -59,19 +59,48 @@ def draw_gifs(
     ``RunError`` if there is nothing to draw, ``StorageError`` if the disk refuses.
     """
     check_format(format, fps)
-    counts: dict[str, int] = {}
-    chosen = _with_snapshots(run, run.cells if cells is None else cells, counts)
-    if not chosen:
-        raise RunError(f"{run.path}: nothing to draw: none of these cells is done")
-    truth, palette = read_truth(run), _palette()
+    chosen, counts = _chosen(run, run.cells if cells is None else cells)
+    truth = read_truth(run)
     shots = [_shoot_cell(run, cell, truth, counts[cell.name]) for cell in chosen]
     if grid:
-        firsts = {cell.axis: cell for cell in reversed(chosen)}
-        shots += [
-            _shoot_grid(run, truth, plan(run.cells, firsts[axis].extra), counts)
-            for axis in run.sparsity_axes
-            if axis in firsts
-        ]
+        shots += _shoot_grids(run, truth, chosen, counts)
+    return _write_all(run, shots, format, fps, progress)
+
+
+def draw_grid_gifs(run: Run) -> list[Path]:
+    """Write ``gifs/grid.gif`` alone, or one for each sparsity axis; otherwise as `draw_gifs`."""
+    chosen, counts = _chosen(run, run.cells)
+    return _write_all(run, _shoot_grids(run, read_truth(run), chosen, counts), "gif", 12, None)
+
+
+def _chosen(run: Run, cells: Iterable[Cell]) -> tuple[list[Cell], dict[str, int]]:
+    """Those of ``cells`` that have snapshots, and how many, by name."""
+    counts: dict[str, int] = {}
+    chosen = _with_snapshots(run, cells, counts)
+    if not chosen:
+        raise RunError(f"{run.path}: nothing to draw: none of these cells is done")
+    return chosen, counts
+
+
+def _shoot_grids(
+    run: Run, truth: Truth, chosen: Sequence[Cell], counts: dict[str, int]
+) -> list[_Shot]:
+    firsts = {cell.axis: cell for cell in reversed(chosen)}
+    return [
+        _shoot_grid(run, truth, plan(run.cells, firsts[axis].extra), counts)
+        for axis in run.sparsity_axes
+        if axis in firsts
+    ]
+
+
+def _write_all(
+    run: Run,
+    shots: Sequence[_Shot],
+    format: str,
+    fps: float,
+    progress: Callable[[int, int], None] | None,
+) -> list[Path]:
+    palette = _palette()
     done, total = count(1), sum(shot.length for shot in shots)
     tell = (lambda: progress(next(done), total)) if progress else (lambda: None)
     paths = []

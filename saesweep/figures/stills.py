@@ -39,11 +39,16 @@ def draw_stills(run: Run, report: Callable[[str], None] | None = None) -> list[P
     return drawn
 
 
-def _draw(run: Run) -> Iterator[Path]:
-    data = run.config.data
-    known = isinstance(data, DataConfig)
+def figures_of_cells(run: Run) -> Iterator[tuple[str, Figure]]:
+    """Every still figure of the cells of a run, and the name of its file without ending."""
+    known = isinstance(run.config.data, DataConfig)
     for draw in (*DRAWN, *(OF_KNOWN_FEATURES if known else ())):
-        for name, figure in draw(run):
-            yield save(figure, run.figures_dir / f"{name}.png")
+        yield from draw(run)
+
+
+def _draw(run: Run) -> Iterator[Path]:
+    for name, figure in figures_of_cells(run):
+        yield save(figure, run.figures_dir / f"{name}.png")
+    data = run.config.data
     if isinstance(data, DataConfig):
         yield from draw_data(run.ground_truth(), data, run.figures_dir)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from io import BytesIO
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,15 @@ def wrap(text: str, width: float, size: float = TICK, weight: str = "normal") ->
     return lines
 
 
+class Picture(Figure):
+    """A figure that notebooks show without being asked: none of them is made by pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        file = BytesIO()
+        self.savefig(file, format="png", dpi=DPI * 0.6)
+        return file.getvalue()
+
+
 class Sheet:
     """A figure laid out in inches: title and note on top, a body, a caption underneath.
 
@@ -98,7 +108,7 @@ class Sheet:
         foot = [line for part in caption for line in wrap(part, room)]
         self._top = MARGIN + sum(line_height(size) for _, size, _, _ in head) + 0.06
         self.height = self._top + body + 0.06 + len(foot) * line_height() + MARGIN
-        self.figure = Figure(figsize=(width, self.height), dpi=DPI, facecolor="white")
+        self.figure = Picture(figsize=(width, self.height), dpi=DPI, facecolor="white")
         FigureCanvasAgg(self.figure)
         y = MARGIN
         for line, size, weight, colour in head:

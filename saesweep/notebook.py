@@ -1,0 +1,160 @@
+"""A run where people look at it by hand: it shows itself, and gives tables and figures.
+
+>>> import saesweep
+>>> config = saesweep.parse_config('''
+... data: {activation_dim: 3, n_features: 6, mean_active: 1}
+... grid: {l1: [0.01, 0.1], dict_ratio: [4]}
+... train: {epochs: 20, batch_size: 256}
+... jobs: {plot: false}
+... ''')
+>>> run = saesweep.run(config, out=tmp_path)
+>>> run.matrix("mmcs").shape
+(1, 2)
+>>> figure = run.heatmap("mmcs")
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from saesweep import run_folder
+from saesweep.catalogue import METRICS, main_metric
+from saesweep.compare import check_metrics
+from saesweep.errors import RunError, UsageError
+from saesweep.tables import results_html, summary_line
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from saesweep.figures.grid.table import GridTable
+
+SHOWN = ("recon_loss", "mmcs", "mmcs_larger", "dead_neurons")
+SHOWN_WITHOUT = ("recon_loss", "fvu", "l0", "dead_neurons")
+"""The heatmaps by which a run shows itself; and where no true feature is known."""
+MOST_ROWS = 24
+"""Of its table: `frame` has all."""
+
+
+class Run(run_folder.Run):
+    """A run folder that a notebook can show. ``Run("outputs/run1")`` opens one that exists."""
+
+    def _repr_html_(self) -> str:
+        rows = self.metrics()
+        known = {main_metric(row) for row in rows if row["state"] == "done"}
+        keys = [] if not known else SHOWN_WITHOUT if known == {"fvu"} else SHOWN
+        heatmaps = [_image(self.heatmap(key), METRICS[key].title) for key in keys]
+        return (
+            f"<p>{escape(summary_line(rows, self.path))}</p>{results_html(rows, MOST_ROWS)}"
+            f'<div style="display:flex;flex-wrap:wrap;gap:8px">{"".join(heatmaps)}</div>'
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """A row a cell, by its name: hyperparameters, state, and every metric.
+
+        ``UsageError`` where pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise UsageError(
+                "a frame needs pandas: pip install pandas; or take Run.metrics()"
+            ) from None
+        return pd.DataFrame(self.metrics()).set_index("cell")
+
+    def matrix(self, metric: str, *, over: str | None = None, variant: str = "") -> np.ndarray:
+        """A metric over the grid: [sizes, penalties], both rising; NaN where it is not known.
+
+        Means over seeds. ``over`` is the sparsity axis, as ``k``, and ``variant`` is what else
+        differs, as in the titles of heatmaps; without them the first that the run has.
+        """
+        table = self._table(metric, over)
+        if variant and variant not in table.variants:
+            raise UsageError(f"no variant {variant!r}: there are {', '.join(table.variants)}")
+        return table.panels(metric)[table.variants.index(variant) if variant else 0].values
+
+    def heatmap(self, metric: str, *, over: str | None = None) -> Figure:
+        """The heatmap of a metric, as `saesweep plot` draws it; ``over`` as for `matrix`."""
+        from saesweep.figures.grid.figures import metric_heatmap
+
+        return metric_heatmap(self._table(metric, over), METRICS[metric])
+
+    def curves(self, cell: str) -> Figure:
+        """The metrics of a cell over its training, a panel each."""
+        from saesweep.figures.grid.cell_curves import cell_curves
+
+        return cell_curves(self, self.cell(cell))
+
+    def trade_off(self, metric: str = "fvu") -> Figure:
+        """L0 against ``fvu``, ``mmcs`` or ``f1``."""
+        from saesweep.figures.grid.figures import AGAINST, sparsity_against
+        from saesweep.figures.grid.table import grid_tables
+
+        if metric not in AGAINST:
+            raise UsageError(f"no trade-off with {metric!r}: allowed: {', '.join(AGAINST)}")
+        return sparsity_against(grid_tables(self), metric)
+
+    def figure(self, name: str) -> Figure:
+        """Any still figure by the name of its file, as ``density`` or ``training_mmcs``.
+
+        Those before it in the order of `saesweep plot` are drawn, too: it may take seconds.
+        """
+        from saesweep.figures.stills import figures_of_cells
+
+        names = []
+        for stem, figure in figures_of_cells(self):
+            if stem == name:
+                return figure
+            names.append(stem)
+        raise RunError(f"{self.path}: no figure {name!r}: there are {', '.join(names)}")
+
+    def gif(self, cell: str | None = None) -> Animation:
+        """The animation of a cell, or without one of the grid; drawn again if it is not there."""
+        from saesweep.figures.gifs import draw_gifs, draw_grid_gifs
+        from saesweep.figures.variants import ending
+
+        of_grid = f"grid{ending(self.sparsity_axes, self.sparsity_axes[0])}"
+        path = self.gifs_dir / f"{self.cell(cell).name if cell else of_grid}.gif"
+        if not path.exists() and cell:
+            (path,) = draw_gifs(self, [self.cell(cell)], grid=False)
+        elif not path.exists():
+            path = draw_grid_gifs(self)[0]
+        return Animation(path)
+
+    def _table(self, metric: str, over: str | None) -> GridTable:
+        from saesweep.figures.grid.table import grid_tables
+
+        check_metrics([metric])
+        tables = {table.axis.key: table for table in grid_tables(self)}
+        if over is not None and over not in tables:
+            raise UsageError(f"no sparsity axis {over!r}: there are {', '.join(tables)}")
+        return tables[over] if over else next(iter(tables.values()))
+
+
+class Animation:
+    """A GIF at ``path`` that a notebook shows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Animation({str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        return _embedded(self.path.read_bytes(), "image/gif", self.path.stem)
+
+
+def _image(figure: Figure, words: str) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=110)
+    return _embedded(file.getvalue(), "image/png", words)
+
+
+def _embedded(content: bytes, kind: str, words: str) -> str:
+    data = base64.b64encode(content).decode("ascii")
+    return f'<img alt="{escape(words)}" style="max-width:100%" src="data:{kind};base64,{data}">'
