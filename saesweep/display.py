@@ -15,7 +15,7 @@ from rich.text import Text
 
 from saesweep.catalogue import main_metric
 from saesweep.grid import Cell, Job
-from saesweep.reporting import Reporter, counted
+from saesweep.reporting import Reporter, counted, duration
 
 WIDE = 10_000
 """Columns of a terminal into which any table fits, to measure it."""
@@ -71,19 +71,6 @@ def _work(cell: Cell) -> float:
     return float(train.epochs * train.steps_per_epoch * train.batch_size * cell.dict_size)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as a person says them.
-
-    >>> duration(5), duration(65), duration(3700)
-    ('5s', '1m 05s', '1h 01m')
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    minutes, rest = divmod(whole, 60)
-    return f"{minutes}m {rest:02d}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02d}m"
-
-
 class PlainDisplay(Reporter):
     """Lines for a pipe, a log or CI."""
 
@@ -100,6 +87,9 @@ class PlainDisplay(Reporter):
         self.clock = Clock(jobs)
         todo = sum(len(job.cells) for job in jobs)
         self._line(f"{counted(len(cells), 'cell')}, {todo} to train in {counted(len(jobs), 'job')}")
+
+    def foreseen(self, text: str) -> None:
+        self._line(text)
 
     def progress(self, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
         for name in rows:
@@ -151,6 +141,9 @@ class LiveDisplay(Reporter):
         self.clock = Clock(jobs)
         self.shown = {name: _mark(state) for name, state in states.items()}
         self.cells = cells
+
+    def foreseen(self, text: str) -> None:
+        self.live.console.print(text, markup=False, highlight=False)
 
     def progress(self, epoch: int, rows: Mapping[str, Mapping[str, float]]) -> None:
         for name, row in rows.items():

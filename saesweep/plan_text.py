@@ -11,8 +11,9 @@ from saesweep.data.sources import rows_of
 from saesweep.files import to_json
 from saesweep.grid import Job, expand, plan
 from saesweep.jobs.backends import Backend, backend
-from saesweep.reporting import counted
+from saesweep.reporting import counted, duration
 from saesweep.schedule import snapshot_count
+from saesweep.training.estimate import training_seconds
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,30 @@ class _Rows:
         return _steps(job) * job.cells[0].train.batch_size / self.train
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a sweep would do, and where."""
+
+    place: Backend
+    jobs: list[Job]
+    rows: _Rows | None
+    training: list[float] | None
+    """Seconds that each job trains; None where that was not measured, as on a GPU."""
+
+    def seconds(self, config: SweepConfig) -> list[float] | None:
+        """About how long each job takes, with its snapshots."""
+        if self.training is None:
+            return None
+        return [
+            seconds * (1 + _evaluation_share(config, job, self.rows))
+            for seconds, job in zip(self.training, self.jobs, strict=True)
+        ]
+
+
 def plan_json(config: SweepConfig) -> str:
     """The plan for a program; ``RunError`` where the shards that it needs are not there."""
-    place, planned, rows = _plan(config)
+    plan = _plan(config)
+    rows, seconds = plan.rows, plan.seconds(config)
     jobs: list[dict[str, Any]] = [
         {
             "cells": [cell.name for cell in job.cells],
@@ -38,12 +60,13 @@ def plan_json(config: SweepConfig) -> str:
             "bytes": job.bytes,
             "snapshots": _snapshots(config, job),
             "evaluation_share": _evaluation_share(config, job, rows),
+            "seconds": seconds and seconds[index],
         }
-        for job in planned
+        for index, job in enumerate(plan.jobs)
     ]
     cells = sum(len(job["cells"]) for job in jobs)
     counts = rows and {"train": rows.train, "evaluation": rows.evaluation}
-    return to_json({"cells": cells, "slots": place.slots, "rows": counts, "jobs": jobs})
+    return to_json({"cells": cells, "slots": plan.place.slots, "rows": counts, "jobs": jobs})
 
 
 def plan_text(config: SweepConfig) -> str:
@@ -51,7 +74,8 @@ def plan_text(config: SweepConfig) -> str:
 
     ``RunError`` where the shards that it needs are not there.
     """
-    place, jobs, rows = _plan(config)
+    plan = _plan(config)
+    jobs, rows, seconds = plan.jobs, plan.rows, plan.seconds(config)
     cells = sum(len(job.cells) for job in jobs)
     lines = [f"{config.name}: {counted(cells, 'cell')} in {counted(len(jobs), 'job')}"]
     for axis, values in config.grid.items():
@@ -59,12 +83,13 @@ def plan_text(config: SweepConfig) -> str:
         lines.append(f"  {axis}: {', '.join(shown)}")
     if rows:
         lines.append(f"{rows.train:,} rows to train on, {rows.evaluation:,} others to measure on")
-    lines.append(place.describe())
+    lines.append(plan.place.describe())
     for number, job in enumerate(jobs[:20], start=1):
         stacked = f"{len(job.cells)} cells stacked" if len(job.cells) > 1 else job.cells[0].name
         lines.append(
             f"job {number}: {stacked}, {_steps(job):,} steps of {job.cells[0].train.batch_size:,} "
             f"samples, about {job.bytes / 2**20:,.0f} MiB"
+            + (f", {_about(seconds[number - 1])}" if seconds else "")
         )
         if rows:
             lines.append(f"  {_number(rows.passes(job))} passes over the rows")
@@ -74,16 +99,32 @@ def plan_text(config: SweepConfig) -> str:
         )
     if len(jobs) > 20:
         lines.append(f"… and {len(jobs) - 20} more jobs")
+    if seconds:
+        lines.append(
+            f"{_about(sum(seconds))} in all, from a few measured steps; then tables and figures"
+        )
     return "\n".join(lines)
 
 
-def _plan(config: SweepConfig) -> tuple[Backend, list[Job], _Rows | None]:
+def _plan(config: SweepConfig) -> _Plan:
     place = backend(config.jobs)
     jobs = plan(config, expand(config), config.jobs.stack, place.slots)
-    if not isinstance(config.data, ActivationsConfig):
-        return place, jobs, None
-    train, held = rows_of(config.data)
-    return place, jobs, _Rows(train, min(held, config.eval.n_samples))
+    rows = None
+    if isinstance(config.data, ActivationsConfig):
+        train, held = rows_of(config.data)
+        rows = _Rows(train, min(held, config.eval.n_samples))
+    # A GPU may be another process's, and a cluster another machine.
+    here = config.jobs.backend == "local" and place.device == "cpu"
+    return _Plan(place, jobs, rows, training_seconds(config, jobs) if here else None)
+
+
+def _about(seconds: float) -> str:
+    """A duration that is not known well, as ``about 2m 10s``.
+
+    >>> _about(0.2), _about(130)
+    ('about 1s', 'about 2m 10s')
+    """
+    return f"about {duration(max(1, seconds))}"
 
 
 def _snapshots(config: SweepConfig, job: Job) -> int:

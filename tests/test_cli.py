@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -131,9 +132,11 @@ def test_an_existing_name_is_refused(saesweep: Command, small_file: Path, tmp_pa
 def test_a_dry_run_writes_nothing(saesweep: Command, small_file: Path, tmp_path: Path) -> None:
     ran = saesweep("run", small_file, "--dry-run")
     assert "4 cells in 1 job" in ran.stdout
+    assert re.search(r"^about 1s in all, from a few measured steps;", ran.stdout, re.MULTILINE)
     plan = json.loads(saesweep("run", small_file, "--dry-run", "--json").stdout)
     assert plan["jobs"][0]["steps"] == 20
     assert plan["jobs"][0]["snapshots"] == 5
+    assert plan["jobs"][0]["seconds"] > 0
     # Five snapshots of 2 · 1000 + 4 products with the weights; 20 steps of 5 · 128.
     assert plan["jobs"][0]["evaluation_share"] == pytest.approx(5 * 2004 / (20 * 640))
     assert not (tmp_path / "outputs").exists()

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from saesweep.cli import drawing, exchanging, harvesting, looking, running
+from saesweep.cli import drawing, exchanging, harvesting, looking, running, starting
 
 app = typer.Typer(
     help="Train grids of sparse autoencoders and see what each one learned.",
@@ -39,10 +39,11 @@ def _options(
 
 
 COMMANDS: tuple[Callable[..., None], ...] = (
-    *(running.run, running.resume),
+    *(starting.init, running.run, running.resume),
     *(looking.status, looking.logs, looking.sae, looking.results, looking.compare),
     *(harvesting.harvest, exchanging.export, exchanging.import_),
     *(drawing.plot, drawing.gif, drawing.report, drawing.data, drawing.baselines, drawing.schema),
+    starting.doctor,
 )
 """In the order in which the help lists them."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saesweep import terminal
-from saesweep.cli.options import ConfigPath, Json, Overrides, Quiet, RunPath
+from saesweep.cli.options import ConfigPath, Json, Overrides, Quiet, RunPath, RunPaths, known_cells
 
 if TYPE_CHECKING:
     from saesweep.baselines import Written
@@ -30,7 +30,11 @@ def gif(
     path: RunPath,
     cells: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CELL]...", help="Cells, or patterns as 'l1=0.1*'."),
+        typer.Argument(
+            metavar="[CELL]...",
+            help="Cells, or patterns as 'l1=0.1*'.",
+            autocompletion=known_cells,
+        ),
     ] = None,
     form: Annotated[str, typer.Option("--format", help="gif, mp4 or webp.")] = "gif",
     fps: Annotated[float, typer.Option(min=1, max=50, help="Frames a second.")] = 12,
@@ -53,7 +57,7 @@ def gif(
 
 
 def report(
-    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    paths: RunPaths,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Else RUN/report.html; of several RUNs, beside them."),

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from saesweep import terminal
-from saesweep.cli.options import Json, Quiet, RunPath
+from saesweep.cli.options import Json, Quiet, RunPath, known_cells
 
 TO = "saelens, dictionary_learning or safetensors."
 Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
@@ -20,7 +20,11 @@ def export(
     path: RunPath,
     cells: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CELL", help="Names or patterns, as l1=0.1_*. Default: all."),
+        typer.Argument(
+            metavar="CELL",
+            help="Names or patterns, as l1=0.1_*. Default: all.",
+            autocompletion=known_cells,
+        ),
     ] = None,
     to: Annotated[str, typer.Option("--to", metavar="FORMAT", help=TO)] = "saelens",
     out: Annotated[

@@ -9,9 +9,12 @@ from typing import Annotated, Any
 import typer
 
 from saesweep import terminal
-from saesweep.cli.options import Json, RunPath
+from saesweep.cli.options import Json, RunPath, RunPaths, known_cells
 
-CellName = Annotated[str, typer.Argument(metavar="CELL", help="Its name, as l1=0.1_dict=24.")]
+CellName = Annotated[
+    str,
+    typer.Argument(metavar="CELL", help="Its name, as l1=0.1_dict=24.", autocompletion=known_cells),
+]
 
 
 def status(
@@ -91,7 +94,7 @@ def results(
 
 
 def compare(
-    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders.")],
+    paths: RunPaths,
     metrics: Annotated[
         list[str] | None,
         typer.Option("--metric", metavar="KEY", help="Shown for each cell. Repeatable."),

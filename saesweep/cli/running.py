@@ -116,7 +116,7 @@ def run(
 
         return new_run(loaded, out, name)
 
-    _train(make, quiet, as_json)
+    _train(make, quiet, as_json, foresee=not quiet)
 
 
 def resume(
@@ -175,8 +175,18 @@ def collect(path: RunPath) -> None:
     write_up(Run(path))
 
 
-def _train(open_run: Callable[[], Run], quiet: bool, as_json: bool, **options: Any) -> NoReturn:
-    """Run a sweep under a display, print what it came to, and exit with its code."""
+def _train(
+    open_run: Callable[[], Run],
+    quiet: bool,
+    as_json: bool,
+    *,
+    foresee: bool = False,
+    **options: Any,
+) -> NoReturn:
+    """Run a sweep under a display, print what it came to, and exit with its code.
+
+    ``foresee`` measures a few steps first, and says what it will take.
+    """
     run: Run | None = None
     try:
         with terminal.display(quiet) as reporter:
@@ -185,6 +195,10 @@ def _train(open_run: Callable[[], Run], quiet: bool, as_json: bool, **options: A
                 from saesweep.sweep import run_sweep
 
             run = open_run()
+            if foresee:
+                from saesweep.plan_text import plan_text
+
+                reporter.foreseen(plan_text(run.config))
             summary = run_sweep(run, reporter, **options)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already

@@ -1,0 +1,57 @@
+"""Commands for the first minutes: init and doctor."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from saesweep import terminal
+from saesweep.cli.options import Json, Overrides
+
+MARKS = {"ok": "ok", "note": "--", "stop": "STOP"}
+
+
+def init(
+    path: Annotated[
+        Path, typer.Argument(metavar="[FILE]", help="Where the config is written.")
+    ] = Path("sweep.yaml"),
+    kind: Annotated[
+        str, typer.Option(help="toy, highdim, seeds, variants or activations.")
+    ] = "toy",
+) -> None:
+    """Write a commented config to begin with."""
+    from saesweep.starting import write_start
+
+    write_start(path, kind)
+    print(f"{path}: {kind} sweep; `saesweep run {path} --dry-run` says what it would take")
+
+
+def doctor(
+    config: Annotated[
+        Path | None, typer.Argument(metavar="[CONFIG]", help="A sweep to check for, too.")
+    ] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path, typer.Option(help="Where runs are kept.")] = Path("outputs"),
+    as_json: Json = False,
+) -> None:
+    """Say what would stop a run: torch, GPUs, disk, permissions, memory, extras.
+
+    Ends with 1 where something would.
+    """
+    from saesweep.config_file import load_config
+    from saesweep.doctor import examine
+
+    loaded = load_config(config, overrides or []) if config else None
+    findings = examine(out, loaded)
+    stops = sum(finding.state == "stop" for finding in findings)
+    if as_json:
+        terminal.print_json({"stops": stops, "findings": [asdict(one) for one in findings]})
+    else:
+        wide = max(len(finding.what) for finding in findings)
+        for finding in findings:
+            print(f"{MARKS[finding.state]:<4}  {finding.what:<{wide}}  {finding.words}")
+        print("nothing would stop a run" if not stops else f"{stops} would stop a run: see STOP")
+    raise typer.Exit(1 if stops else 0)

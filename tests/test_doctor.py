@@ -1,0 +1,109 @@
+"""`saesweep doctor`: what would stop a run is found, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections import namedtuple
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+import torch
+
+from saesweep import doctor
+from saesweep.config import SweepConfig
+from saesweep.config_file import parse_config
+from saesweep.doctor import Finding, examine
+
+Command = Callable[..., "CompletedProcess[str]"]
+Usage = namedtuple("Usage", "total used free")
+
+
+def found(findings: list[Finding], what: str) -> Finding:
+    return next(finding for finding in findings if finding.what == what)
+
+
+def test_a_machine_that_can_train_is_told_so(tmp_path: Path, saesweep: Command) -> None:
+    done = saesweep("doctor")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("nothing would stop a run\n")
+    assert torch.__version__ in done.stdout
+    assert list(tmp_path.iterdir()) == []
+    data = json.loads(saesweep("doctor", "--json").stdout)
+    assert data["stops"] == 0
+    assert {"torch", "disk", "outputs"} <= {finding["what"] for finding in data["findings"]}
+
+
+def test_a_config_is_looked_at_too(small: SweepConfig, tmp_path: Path) -> None:
+    one, other = [finding for finding in examine(tmp_path, small) if finding.what == "small"]
+    assert (one.state, other.state) == ("ok", "ok")
+    assert one.words.startswith("4 cells, on cpu")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written_stops_a_run(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        assert found(examine(tmp_path), "outputs").state == "stop"
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_a_file_in_the_place_of_outputs_stops_a_run(tmp_path: Path, saesweep: Command) -> None:
+    (tmp_path / "outputs").write_text("")
+    done = saesweep("doctor")
+    assert done.returncode == 1
+    assert "STOP  outputs" in done.stdout
+    assert done.stdout.endswith("1 would stop a run: see STOP\n")
+
+
+@pytest.mark.parametrize(
+    ("free", "state"), [(1 << 20, "stop"), (200 << 20, "note"), (2 << 30, "ok")]
+)
+def test_little_disk_is_noted_and_too_little_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, state: str
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free, 0, free))
+    assert found(examine(tmp_path), "disk").state == state
+
+
+def test_a_torch_that_cannot_be_imported_stops_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert found(examine(tmp_path), "torch").state == "stop"
+
+
+def test_a_driver_that_is_missing_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    finding = found(examine(tmp_path), "GPU")
+    assert (finding.state, "nvidia-smi" in finding.words) == ("note", True)
+
+
+def test_an_extra_that_is_missing_is_noted_with_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "EXTRAS", {"fancy": (("no_such_module",), "fancy things")})
+    finding = found(examine(tmp_path), "fancy")
+    assert finding.state == "note"
+    assert finding.words.endswith("pip install 'saesweep[fancy]'")
+
+
+def test_what_a_config_lacks_stops_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = parse_config(
+        "data: {source: activations, path: nowhere, activation_dim: 4}\n"
+        "grid: {l1: [1], dict_ratio: [2]}\n"
+    )
+    finding = examine(tmp_path, nowhere)[-1]
+    assert (finding.state, finding.words.partition(":")[0]) == ("stop", "nowhere")
+    monkeypatch.setattr(doctor, "_free_memory", lambda: 1000)
+    short = parse_config(
+        "data: {activation_dim: 3, n_features: 4, mean_active: 1}\n"
+        "grid: {l1: [1], dict_ratio: [2]}\n"
+    )
+    assert examine(tmp_path, short)[-2].state == "stop"
