@@ -41,6 +41,11 @@ def map_rows(path: Path) -> Tensor:
             f"{path}: refused: not tensors alone, or damaged, and nothing is unpickled: "
             "save the tensor by itself"
         ) from None
+    except RuntimeError as error:
+        if "_use_new_zipfile_serialization" in str(error):  # so old a format, or no such file
+            how = "not a file of torch.save since torch 1.6: save the tensor again"
+            raise RunError(f"{path}: cannot be read: {how}") from None
+        raise RunError(f"{path}: cannot be read: {str(error).partition('. ')[0]}") from None
     except Exception as error:  # three libraries, each with errors of its own for a damaged file
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise RunError(f"{path}: cannot be read: {reason or type(error).__name__}") from None
@@ -49,6 +54,8 @@ def map_rows(path: Path) -> Tensor:
 
 def _checked(path: Path, array: Tensor) -> Tensor:
     shape = list(array.shape)
+    if array.is_meta:
+        raise RunError(f"{path}: holds a tensor without its numbers (of the device meta)")
     if array.layout != torch.strided or array.dtype not in DTYPES:
         kind = str(array.dtype if array.layout == torch.strided else array.layout)
         raise _wrong_dtype(path, kind.removeprefix("torch."))

@@ -115,7 +115,8 @@ def _is_of(folder: Path, to: str, digest: str) -> bool:
 def settle(folder: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary folder, and put it in the place of ``folder``.
 
-    A kill leaves the folder as it was before, or as it is after.
+    What goes wrong leaves the folder as it was; so does a kill, but in the moment between two
+    renames, where ``.tmp-old-…`` beside it holds what it was.
     """
     temporary = folder.with_name(f"{files.TEMPORARY}{folder.name}")
     old = folder.with_name(f"{files.TEMPORARY}old-{folder.name}")
@@ -128,6 +129,8 @@ def settle(folder: Path, write: Callable[[Path], object]) -> None:
             folder.rename(old)
         temporary.rename(folder)
     except OSError as error:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
         raise StorageError(f"{folder}: cannot be written: {error.strerror or error}") from error
     finally:
         for left in (temporary, old):

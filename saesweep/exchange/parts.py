@@ -70,5 +70,8 @@ def check(path: Path, w: Mapping[str, Tensor]) -> None:
         shape = expected.get(name, [size] if part.dim() else [])  # batchtopk has one threshold
         if list(part.shape) != shape:
             raise RunError(f"{path}: {name} has shape {list(part.shape)}, not {shape}")
-        if not part.is_floating_point() or part.isnan().any() or (part == torch.inf).any():
+        if not part.is_floating_point():
+            kind = str(part.dtype).removeprefix("torch.")
+            raise RunError(f"{path}: {name} holds {kind}, not floating-point numbers")
+        if part.isnan().any() or (part == torch.inf).any():
             raise RunError(f"{path}: {name} holds what is no finite number")

@@ -108,6 +108,9 @@ def read(folder: Path) -> Handed:
     said, there = wanted(path, config, ["d_in", "d_sae"]), list(w["W_enc"].shape)
     if said != there:
         raise RunError(f"{path}: d_in and d_sae are {said}, and W_enc has shape {there}")
+    if not isinstance(config["apply_b_dec_to_input"], bool):
+        given = config["apply_b_dec_to_input"]
+        raise RunError(f"{path}: apply_b_dec_to_input is {given!r}, not true or false")
     if not config["apply_b_dec_to_input"]:
         w = _seeing_x(w, gated=architecture == "gated")
     sae = _ours(path, config, w)
@@ -120,8 +123,8 @@ def _ours(path: Path, config: Row, w: dict[str, Tensor]) -> SAE:
     architecture = config["architecture"]
     if architecture == "topk":
         (k,) = wanted(path, config, ["k"])
-        if not isinstance(k, int):
-            raise RunError(f"{path}: k is {k!r}, not a count")
+        if type(k) is not int or not 1 <= k <= len(w["b_enc"]):
+            raise RunError(f"{path}: k is {k!r}, not a count from 1 to {len(w['b_enc'])}")
         if config.get("rescale_acts_by_decoder_norm"):
             w = with_unit_atoms(made("relu", w)).tensors()
         return made("topk", w, sparsity=k)

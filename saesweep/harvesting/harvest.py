@@ -21,7 +21,7 @@ from saesweep.harvesting.model import LanguageModel, load
 from saesweep.harvesting.settings import HarvestConfig
 from saesweep.harvesting.sites import Site, find
 from saesweep.harvesting.text import Sequences, sequences
-from saesweep.harvesting.writer import MANIFEST, SiteWriter
+from saesweep.harvesting.writer import MANIFEST, SiteWriter, is_whole
 from saesweep.signals import Wishes
 from saesweep.version import __version__
 
@@ -238,13 +238,20 @@ def _held(out: Path, config: HarvestConfig) -> Iterator[None]:
 
 
 def _finished(config: HarvestConfig) -> dict[str, dict[str, Any]] | None:
-    """The manifests, where those of all sites are complete."""
+    """The manifests, where those of all sites are complete, and their shards are whole.
+
+    To hash them takes as long as to read them; but this is how a damaged shard is made again.
+    """
     folder = Path(config.out)
     if not all((folder / site / MANIFEST).exists() for site in config.sites):
         return None
     manifests = _manifests(config)
-    done = all(manifest.get("complete") is True for manifest in manifests.values())
-    return manifests if done else None
+    for site, manifest in manifests.items():
+        if manifest.get("complete") is not True:
+            return None
+        if not all(is_whole(folder / site, shard) for shard in manifest.get("shards") or [None]):
+            return None
+    return manifests
 
 
 def _manifests(config: HarvestConfig) -> dict[str, dict[str, Any]]:

@@ -73,6 +73,8 @@ def load(
     # A pooler stands beside the layers, and many checkpoints have none.
     if lacking := sorted(name for name in info["missing_keys"] if "pooler" not in name):
         raise UsageError(f"{model}: its weights lack {len(lacking)} tensors, as {lacking[0]}")
+    if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
+        raise UsageError(f"{model}: has no tokenizer: its folder needs tokenizer.json or the like")
     loaded.eval().requires_grad_(False).to(where)
     return LanguageModel(loaded, tokenizer, is_causal, _hash(weights), commit, where)
 
@@ -179,7 +181,10 @@ def _explained(model: str) -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # the library, and those below it, raise errors of every kind
-        raise UsageError(f"{model}: not a model that can be loaded: {_first_line(error)}") from None
+        why = _first_line(error)
+        if "ignore_mismatched_sizes" in why:
+            why = "its weights have other shapes than its config.json says"
+        raise UsageError(f"{model}: not a model that can be loaded: {why}") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -122,13 +122,17 @@ class SiteWriter:
         self.known = int(manifest.get("rows", 0)), str(manifest.get("text_sha256"))
         self.text_sha256 = self.known[1]
         for shard in listed:
-            try:
-                whole = files.sha256(self.folder / shard["file"]) == shard["sha256"]
-            except (OSError, LookupError, TypeError):
-                whole = False
-            if not whole:
+            if not is_whole(self.folder, shard):
                 return
             self._count(_read(self.folder / shard["file"]), shard)
+
+
+def is_whole(folder: Path, shard: Any) -> bool:
+    """Whether the file of a shard that a manifest in ``folder`` lists is as it was written."""
+    try:
+        return bool(files.sha256(folder / shard["file"]) == shard["sha256"])
+    except (OSError, LookupError, TypeError):
+        return False
 
 
 def _read(path: Path) -> Tensor:

@@ -107,6 +107,26 @@ def test_a_disk_that_refuses_leaves_nothing(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_what_was_there_stays_where_the_new_folder_cannot_take_its_place(
+    variants_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (there,) = export(variants_run, [CELLS["relu"]], "safetensors", tmp_path)
+    (there.folder / "notes.txt").write_text("mine")
+    rename, asked = Path.rename, []
+
+    def refuses(self: Path, target: Path) -> Path:
+        asked.append(target)
+        if len(asked) == 2:  # the old folder is aside, and the new one not yet in its place
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuses)
+    with pytest.raises(StorageError, match="Input/output error"):
+        export(variants_run, [CELLS["relu"]], "saelens", tmp_path, force=True)
+    assert (there.folder / "notes.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == [there.folder.name]
+
+
 # Import
 
 

@@ -189,11 +189,13 @@ def test_a_folder_of_an_earlier_saelens(tmp_path: Path) -> None:
         ({"normalize_activations": "layer_norm"}, {}, "normalize_activations is 'layer_norm'"),
         ({"architecture": "topk"}, {}, "has no k"),
         ({"architecture": "topk", "k": "3"}, {}, "k is '3', not a count"),
+        ({"architecture": "topk", "k": 0}, {}, "k is 0, not a count from 1 to 16"),
+        ({"apply_b_dec_to_input": "maybe"}, {}, "apply_b_dec_to_input is 'maybe', not true or"),
         ({"architecture": "jumprelu"}, {}, "has no threshold"),
         ({}, {"W_dec": torch.zeros(D, SIZE)}, r"W_dec has shape \[6, 16\], not \[16, 6\]"),
         ({}, {"W_enc": torch.zeros(D)}, "not two axes"),
         ({}, {"b_enc": torch.full((SIZE,), torch.nan)}, "b_enc holds what is no finite number"),
-        ({}, {"b_dec": torch.zeros(D, dtype=torch.int32)}, "b_dec holds what is no finite number"),
+        ({}, {"b_dec": torch.zeros(D, dtype=torch.int32)}, "b_dec holds int32, not floating"),
     ],
 )
 def test_what_cannot_be_read_is_said(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -215,6 +216,18 @@ def test_a_damaged_shard_is_done_again(write_config: Write, tmp_path: Path) -> N
     assert everything(tmp_path / "cut") == everything(tmp_path / "whole")
 
 
+def test_a_shard_that_was_damaged_after_the_end_is_done_again(
+    write_config: Write, tmp_path: Path
+) -> None:
+    path = write_config()
+    run(path)
+    whole = everything(tmp_path / "out")
+    for damage in (lambda file: file.unlink(), lambda file: file.write_bytes(b"")):
+        damage(tmp_path / "out" / PRE / "shard-00001.safetensors")
+        assert run(path).tokens > 0
+        assert everything(tmp_path / "out") == whole
+
+
 def test_another_config_is_refused_with_what_differs(write_config: Write) -> None:
     run(write_config())
     with pytest.raises(RunError, match=r"another config: context was 16, now 32") as caught:
@@ -235,6 +248,40 @@ def test_another_text_or_model_is_refused(
     (text / "0.txt").write_text((text / "0.txt").read_text().replace("w1 ", "w2 "))
     with pytest.raises(RunError, match="of another text"):
         run(path)
+
+
+def test_another_model_of_the_same_name_is_refused(
+    write_config: Write, folder: Any, tmp_path: Path
+) -> None:
+    def stop(done: int, total: int) -> None:
+        if done >= 640:
+            raise KeyboardInterrupt
+
+    shutil.copytree(folder("gpt2"), tmp_path / "model")
+    path = write_config(model=tmp_path / "model")
+    with pytest.raises(KeyboardInterrupt):
+        run(path, stop)
+    other = transformers.GPT2LMHeadModel.from_pretrained(tmp_path / "model")
+    other.transformer.wte.weight.data[0, 0] += 1
+    other.save_pretrained(tmp_path / "model")
+    with pytest.raises(RunError, match="of another harvest: model_sha256 was"):
+        run(path)
+
+
+def test_a_model_without_its_tokenizer_or_of_another_shape(
+    write_config: Write, folder: Any, tmp_path: Path
+) -> None:
+    shutil.copytree(folder("gpt2"), tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    before = config.read_text()
+    config.write_text(before.replace('"n_inner": 32', '"n_inner": 48'))
+    with pytest.raises(UsageError, match=r"other shapes than its config\.json says"):
+        run(write_config(model=tmp_path / "model"))
+    config.write_text(before)
+    for name in ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"):
+        (tmp_path / "model" / name).unlink(missing_ok=True)
+    with pytest.raises(UsageError, match="has no tokenizer"):
+        run(write_config(model=tmp_path / "model"))
 
 
 def test_a_folder_with_other_things_is_left_alone(write_config: Write, tmp_path: Path) -> None:
