@@ -6,7 +6,7 @@ import base64
 import contextlib
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -106,7 +106,7 @@ def _run(run: Run, label: str, links: _Links, most: int, tell: Callable[[], None
     for cell in run.cells:
         packed.append(details(run, cell, most))
         tell()
-    imported = run.imported()
+    places = {cell.name: index for index, cell in enumerate(run.cells)}
     return {
         "label": label,
         "path": str(run.path),
@@ -122,12 +122,12 @@ def _run(run: Run, label: str, links: _Links, most: int, tell: Callable[[], None
         "columns": _columns(rows),
         "cells": cells,
         "metrics": _metrics(rows),
-        "points": [_point(run, point) for point in points(rows)],
+        "points": [_point(run, point, places) for point in points(rows)],
         "references": _references(run, rows),
         "baselines": _baselines(run),
         "imported": [
             {"name": row["cell"], "dict_size": row["dict_size"], "metrics": _values(row)}
-            for row in imported
+            for row in run.imported()
         ],
         "grids": [
             found
@@ -189,13 +189,14 @@ def _plain(value: Any) -> Any:
     return numbers([value])[0] if isinstance(value, float) else value
 
 
-def _point(run: Run, point: Point) -> Row:
+def _point(run: Run, point: Point, places: Mapping[str, int]) -> Row:
+    """A point of the grid; ``places`` are the numbers of cells by name."""
     cell: Cell = run.cell(point.cells[0])
     known = [key for key in METRICS if point.values(key)]
     several = len(point.rows) > 1
     return {
         "name": point.name,
-        "cells": [run.cells.index(run.cell(name)) for name in point.cells],
+        "cells": [places[name] for name in point.cells],
         "axis": cell.axis.key,
         "sparsity": float(f"{cell.sparsity:.{DIGITS}g}"),
         "size": cell.dict_size,

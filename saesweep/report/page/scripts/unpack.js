@@ -9,6 +9,8 @@ const unpack = async (packed) => {
 
 const loadPlotly = async () => {
   const script = make("script", {}, await unpack(byId("plotly").textContent));
+  const began = performance.now();
   document.head.append(script);
+  document.body.dataset.plotly = Math.round(performance.now() - began);
   return new Promise((begun) => { requestAnimationFrame(() => begun()); });
 };
