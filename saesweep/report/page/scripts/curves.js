@@ -3,10 +3,10 @@
 const FIRST = ["loss", "recon_loss", "mmcs", "fvu", "l0", "dead_neurons"];
 const titleOf = (key) => (data.metrics[key] ? title(key) : key === "loss" ? "Loss (what is trained)" : key);
 
-const small = (heading, draw, names = []) => {
-  const plot = make("div", { class: "small", role: "img", "aria-label": heading });
+const small = (heading, draw, { names = [], words = heading } = {}) => {
+  const plot = make("div", { class: "small", role: "img", "aria-label": words });
   const key = names.map((name, i) => make("span", {}, make("i", { style: `background:${telling(i)}` }), name));
-  const holder = make("div", {}, make("h3", { title: heading }, heading), make("div", { class: "key" }, key), plot);
+  const holder = make("div", {}, make("h3", { title: words }, heading), make("div", { class: "key" }, key), plot);
   return { holder, draw: () => draw(plot) };
 };
 
@@ -24,7 +24,7 @@ const lines = (epochs, series, rangemode = "normal") => (plot) => {
   }), { ...CONFIG, displayModeBar: false });
 };
 
-const histogram = ({ low, counts }) => (plot) => {
+const histogram = ({ low, counts, dead }) => (plot) => {
   const wide = -low / counts.length;
   const [left, right] = [counts.map((_, i) => low + i * wide), counts.map((_, i) => low + (i + 1) * wide)];
   Plotly.newPlot(plot, [{
@@ -33,7 +33,7 @@ const histogram = ({ low, counts }) => (plot) => {
     hovertemplate: "%{y} latents fire in %{customdata[0]} to %{customdata[1]} of samples<extra></extra>",
   }], layoutOf({
     margin: { l: 46, r: 8, t: 6, b: 36 }, font: { ...layoutOf().font, size: 11 }, yaxis: axisStyle({ nticks: 4 }),
-    xaxis: axisStyle({ range: [low, 0], tickvals: decades(low), ticktext: decades(low).map((d) => `10<sup>${d}</sup>`), title: { text: "share of samples", standoff: 4 } }),
+    xaxis: axisStyle({ range: [low, 0], tickvals: decades(low), ticktext: decades(low).map((d) => `10<sup>${d}</sup>`), title: { text: `share of samples${dead ? `; ${dead} latents never` : ""}`, standoff: 4 } }),
   }), { ...CONFIG, displayModeBar: false });
 };
 
@@ -45,17 +45,18 @@ const plotsOf = (details) => {
   if (curves) {
     const has = (key) => curves[key] && curves[key].some((value) => Number.isFinite(number(value)));
     const rest = Object.keys(curves).filter((key) => !FIRST.includes(key) && !["epoch", "step", "dead_fraction"].includes(key));
-    plots.push(...[...FIRST, ...rest].filter(has).map((key) => small(titleOf(key), lines(curves.epoch, [[key, curves[key]]]))));
+    plots.push(...[...FIRST, ...rest].filter(has).map((key) =>
+      small(key.replaceAll("_", " "), lines(curves.epoch, [[key, curves[key]]]), { words: titleOf(key) })));
   }
   if (tracking) {
     const counted = (heading, names) => {
       const series = names.map((name) => [name.replace("_", " "), tracking[name]]);
-      plots.push(small(heading, lines(tracking.epoch, series, "tozero"), series.map(([name]) => name)));
+      plots.push(small(heading, lines(tracking.epoch, series, "tozero"), { names: series.map(([name]) => name) }));
     };
     counted("True features: learned", ["learned", "same_atom"]);
     counted("True features: what changed", ["newly_learned", "unlearned", "moved"]);
     counted("Latents: dead and revived", ["dead", "newly_dead", "revived"]);
   }
-  if (density) plots.push(small(`How often latents fire${density.dead ? ` (${density.dead} never)` : ""}`, histogram(density)));
+  if (density) plots.push(small("How often latents fire", histogram(density)));
   return plots;
 };
