@@ -29,14 +29,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import typer
 import yaml
 
+import saesweep
 from saesweep import model_config
 from saesweep.catalogue import METRICS
 from saesweep.cli import app
+from saesweep.config import SweepConfig
 from saesweep.config_file import load_config, parse_config
-from saesweep.run_folder import Run
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -129,12 +131,16 @@ def install(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where a page is tried out."""
+    """Where a page is tried out, on one core: threads of small products wait for each other."""
     monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
     modules = {*sys.modules}
     yield tmp_path
+    torch.set_num_threads(threads)
     for name in {*sys.modules} - modules:  # those that a page made
         if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
             del sys.modules[name]
@@ -211,7 +217,8 @@ def test_the_config_of_the_tutorial_is_the_ready_one() -> None:
     assert parse_config(told) == load_config(ROOT / "configs/toy_long.yaml")
 
 
-def test_the_files_of_a_run_are_described(finished: Run) -> None:
+def test_the_files_of_a_run_are_described(small: SweepConfig, tmp_path: Path) -> None:
+    finished = saesweep.run(small, out=tmp_path, changes=["jobs.plot=false"])
     text = (DOCS / "files.md").read_text(encoding="utf-8")
     cell = finished.folder(finished.cells[0])
     names = {

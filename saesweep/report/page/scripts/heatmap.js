@@ -109,7 +109,7 @@ const frameOf = (matrix, plan, outlines) => {
   const { sizes, columns } = matrix;
   const named = (texts, length) => {
     const kept = texts.map((_, i) => i).filter((i) => i % Math.ceil(14 / length) === 0);
-    return { tickvals: kept, ticktext: kept.map((i) => plain(texts[i])), showgrid: false, fixedrange: true };
+    return { tickvals: kept, ticktext: kept.map((i) => plain(texts[i])), showgrid: false, fixedrange: true, automargin: false };
   };
   const heading = { text: plain(matrix.name), font: { size: 13 }, x: 0, xref: "paper", y: 1, yref: "container", yanchor: "top", pad: { t: 6 } };
   return layoutOf({
