@@ -217,7 +217,7 @@ def _of_safetensors(path: Path, load: Callable[[Path], dict[str, Any]]) -> dict[
         with path.open("rb"):  # safetensors says of every file it cannot open: not found
             pass
         return load(path)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunError(f"{path}: cannot be read: {_reason(error)}") from None
 
 

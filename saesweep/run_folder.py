@@ -53,7 +53,10 @@ class Run:
         try:
             self.config: SweepConfig = config_file.load_config(config)
         except ConfigError as error:
-            raise RunError(f"{error}\n{self.path}: its config was damaged or edited") from None
+            raise RunError(
+                f"{error}\n{self.path}: its config was damaged or edited, or needs a package "
+                "(of a variant) that is not installed here"
+            ) from None
         self.cells: list[Cell] = expand(self.config)
 
     @classmethod
@@ -234,7 +237,15 @@ class Run:
     def baselines(self) -> list[Row]:
         """The rows of ``metrics/baselines.csv``; none if it is not there."""
         path = self.metrics_dir / "baselines.csv"
-        return files.read_rows(path) if os.path.exists(path) else []
+        rows = files.read_rows(path) if os.path.exists(path) else []
+        for row in rows:
+            numbers = [row.get("dict_size"), *(row.get(key, math.nan) for key in METRICS)]
+            if "baseline" not in row or not all(isinstance(one, int | float) for one in numbers):
+                raise RunError(
+                    f"{path}: damaged: not rows of baselines; `saesweep resume {self.path}` "
+                    "makes it again once it is deleted"
+                )
+        return rows
 
     def imported(self) -> list[Row]:
         """One row for each autoencoder that others trained and `saesweep import` brought in.
@@ -242,7 +253,7 @@ class Run:
         Columns are those of `metrics`; ``cell`` is ``imported/<name>``.
         """
         rows = []
-        for path in sorted((self.path / "imported").glob("*/result.json")):
+        for path in sorted((self.path / "imported").glob("[!.]*/result.json")):
             found = files.read_json(path)
             metrics, size = found.get("metrics"), found.get("dict_size")
             if not isinstance(metrics, dict) or not isinstance(size, int):

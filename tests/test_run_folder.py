@@ -174,7 +174,7 @@ def test_a_damaged_config_is_said_with_its_place(content: bytes, words: str, run
     (run.path / "config.yaml").write_bytes(content)
     with pytest.raises(RunError, match=re.escape(words)) as caught:
         Run(run.path)
-    assert str(caught.value).endswith(f"\n{run.path}: its config was damaged or edited")
+    assert f"\n{run.path}: its config was damaged or edited, or" in str(caught.value)
 
 
 def test_a_config_that_is_a_folder_is_said(run: Run) -> None:
@@ -466,6 +466,17 @@ def test_unfinished_files_are_swept_up_and_no_others(run: Run) -> None:
 
 
 # Any damage
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["baseline,dict_size,mmcs\npca,3,much\n", "name,dict_size\npca,3\n", "baseline,mmcs\npca,1\n"],
+)
+def test_baselines_that_are_none_are_said(run: Run, text: str) -> None:
+    run.metrics_dir.mkdir()
+    (run.metrics_dir / "baselines.csv").write_text(text)
+    with pytest.raises(RunError, match=r"baselines\.csv: damaged: not rows of baselines"):
+        run.baselines()
 
 
 def test_no_damage_to_any_file_of_a_run_makes_a_traceback(tmp_path: Path) -> None:

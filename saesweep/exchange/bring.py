@@ -15,7 +15,7 @@ from saesweep.dictionaries.sae import SAE
 from saesweep.errors import RunError, UsageError
 from saesweep.exchange import plain
 from saesweep.exchange.export import settle
-from saesweep.exchange.folding import of_normalised_activations
+from saesweep.exchange.folding import normalization_of, of_normalised_activations
 from saesweep.exchange.formats import recognised
 from saesweep.exchange.parts import Handed
 from saesweep.files import Row
@@ -96,7 +96,7 @@ def _warn(run: Run, origin: Row, note: Note) -> None:
 
 def _measured(run: Run, sae: SAE, note: Note) -> dict[str, float]:
     """Every metric that it has alone, on the evaluation set of ``run``."""
-    normalization = run.normalization()
+    normalization = normalization_of(run)
     source = source_of(run.config, normalization=normalization)
     data = EvaluationSet(source.evaluation_set(run.config.eval.n_samples), source.features)
     own = sae if normalization is None else of_normalised_activations(sae, normalization)

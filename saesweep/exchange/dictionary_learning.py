@@ -130,8 +130,14 @@ def _state(path: Path) -> dict[str, Tensor]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles of a kind that it then refuses
             state = torch.load(path, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except pickle.UnpicklingError:
+        # Not torch's own words: they tell how to switch the protection off.
+        raise RunError(
+            f"{path}: cannot be read as plain tensors: damaged, or more than those, and nothing is "
+            "unpickled"
+        ) from None
+    except Exception as error:  # a damaged pickle raises errors of every kind
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise RunError(f"{path}: cannot be read as plain tensors: {reason}") from None
     if not isinstance(state, dict) or not all(isinstance(x, Tensor) for x in state.values()):
         raise RunError(f"{path}: not a mapping of names to tensors")

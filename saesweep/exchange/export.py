@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from saesweep import files
 from saesweep.errors import RunError, StorageError, UsageError
-from saesweep.exchange.folding import of_raw_activations
+from saesweep.exchange.folding import normalization_of, of_raw_activations
 from saesweep.exchange.formats import FORMATS
 from saesweep.exchange.parts import Handed
 from saesweep.files import Row
@@ -77,7 +78,7 @@ def _export(run: Run, cell: Cell, to: str, folder: Path, force: bool) -> Exporte
             return Exported(cell.name, folder, is_new=False)
         if not force:
             raise RunError(f"{folder}: holds something else; choose another --out, or --force")
-    sae, normalization = run.sae(cell), run.normalization()
+    sae, normalization = run.sae(cell), normalization_of(run)
     if normalization is not None:
         sae = of_raw_activations(sae, normalization)
     handed = Handed(sae, cell.variant, origin)
@@ -115,12 +116,13 @@ def _is_of(folder: Path, to: str, digest: str) -> bool:
 def settle(folder: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary folder, and put it in the place of ``folder``.
 
-    What goes wrong leaves the folder as it was; so does a kill, but in the moment between two
-    renames, where ``.tmp-old-…`` beside it holds what it was.
+    What goes wrong leaves the folder as it was; after a kill between the two renames ``.tmp-old-…``
+    beside it holds what it was, and the next call puts it back.
     """
     temporary = folder.with_name(f"{files.TEMPORARY}{folder.name}")
     old = folder.with_name(f"{files.TEMPORARY}old-{folder.name}")
     try:
+        _put_back(old, folder)
         for left in (temporary, old):
             shutil.rmtree(left, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -129,9 +131,15 @@ def settle(folder: Path, write: Callable[[Path], object]) -> None:
             folder.rename(old)
         temporary.rename(folder)
     except OSError as error:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
         raise StorageError(f"{folder}: cannot be written: {error.strerror or error}") from error
     finally:
+        _put_back(old, folder)
         for left in (temporary, old):
             shutil.rmtree(left, ignore_errors=True)
+
+
+def _put_back(old: Path, folder: Path) -> None:
+    """Undo the first of two renames, where the second did not follow."""
+    if old.exists() and not folder.exists():
+        with contextlib.suppress(OSError):
+            old.rename(folder)

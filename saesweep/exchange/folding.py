@@ -14,9 +14,26 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from saesweep.activations_config import ActivationsConfig
 from saesweep.data.activations import Normalization
 from saesweep.dictionaries.sae import SAE
 from saesweep.dictionaries.variant import Weights
+from saesweep.errors import RunError
+from saesweep.run_folder import Run
+
+
+def normalization_of(run: Run) -> Normalization | None:
+    """How the activations of ``run`` were normalised; None of data that are synthetic.
+
+    ``RunError`` where the record is lost: without it an autoencoder of the run is one of nothing.
+    """
+    found = run.normalization()
+    if found is None and isinstance(run.config.data, ActivationsConfig):
+        raise RunError(
+            f"{run.path}: data/normalization.safetensors is missing; "
+            f"`saesweep resume {run.path}` makes it again"
+        )
+    return found
 
 
 def of_raw_activations(sae: SAE, normalization: Normalization) -> SAE:

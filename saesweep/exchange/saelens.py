@@ -98,6 +98,11 @@ def read(folder: Path) -> Handed:
             f"{path}: normalize_activations is {config['normalize_activations']!r}: fold it into "
             "the weights first; none can be read"
         )
+    activation = config.get("activation_fn")
+    if activation not in (None, "relu", "topk"):
+        raise RunError(f"{path}: activation_fn is {activation!r}: relu and topk can be read")
+    if config.get("finetuning_scaling_factor"):
+        raise RunError(f"{path}: finetuning_scaling_factor is set: fold it into W_dec first")
     arrays = files.read_arrays(folder / WEIGHTS)
     names = TENSORS[architecture]
     found = wanted(folder / WEIGHTS, arrays, names)

@@ -146,6 +146,7 @@ def harvest(
         if (manifests := _finished(config)) is not None:
             return Harvested(manifests, 0, 0)
         language_model = load(config.model, config.revision, config.dtype, config.device)
+        _check_context(config, language_model)
         wishes.check()
         sites = {name: find(language_model.model, name) for name in config.sites}
         batches = Batches(sequences(config, language_model.tokenizer), config.batch_size)
@@ -235,6 +236,15 @@ def _held(out: Path, config: HarvestConfig) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def _check_context(config: HarvestConfig, language_model: LanguageModel) -> None:
+    """Refuse more tokens than the model has positions: it would end in an error of indexing."""
+    positions = getattr(language_model.model.config, "max_position_embeddings", None)
+    if isinstance(positions, int) and config.context > positions:
+        raise UsageError(
+            f"context: {config.context} tokens, and {config.model} has {positions} positions"
+        )
 
 
 def _finished(config: HarvestConfig) -> dict[str, dict[str, Any]] | None:

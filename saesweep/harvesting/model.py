@@ -55,7 +55,8 @@ def load(
     elif revision is not None:
         raise UsageError(f"revision {revision}: {model} is a folder, which has no revisions")
     weights = _weights(model, folder, gguf)
-    options: dict[str, Any] = {"local_files_only": True}
+    # Never its own code: without this the library asks on standard input, which may be the text.
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     if gguf:
         options["gguf_file"] = gguf
     with _explained(model):
@@ -75,6 +76,9 @@ def load(
         raise UsageError(f"{model}: its weights lack {len(lacking)} tensors, as {lacking[0]}")
     if set(tokenizer.get_vocab()) <= set(tokenizer.all_special_tokens):
         raise UsageError(f"{model}: has no tokenizer: its folder needs tokenizer.json or the like")
+    rows = loaded.get_input_embeddings().num_embeddings
+    if len(tokenizer) and max(tokenizer.get_vocab().values()) >= rows:
+        raise UsageError(f"{model}: its tokenizer has more tokens than its {rows} embeddings")
     loaded.eval().requires_grad_(False).to(where)
     return LanguageModel(loaded, tokenizer, is_causal, _hash(weights), commit, where)
 
@@ -182,6 +186,8 @@ def _explained(model: str) -> Iterator[None]:
         raise
     except Exception as error:  # the library, and those below it, raise errors of every kind
         why = _first_line(error)
+        if "trust_remote_code" in str(error):
+            why = "it brings code of its own, which is not run"
         if "ignore_mismatched_sizes" in why:
             why = "its weights have other shapes than its config.json says"
         raise UsageError(f"{model}: not a model that can be loaded: {why}") from None

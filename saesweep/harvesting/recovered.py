@@ -68,6 +68,8 @@ def passage(data: ActivationsConfig, tokens: int, device: str = "cpu") -> Passag
     if manifest is None or not path.exists():
         raise UsageError(f"{folder}: not of a harvest, so its model is not known")
     config = settings.load(path)
+    if "-" in (config.text.files or ()):
+        raise UsageError(f"{path}: its text came from standard input, and is not at hand")
     language_model = load(config.model, config.revision, config.dtype, device)
     if not language_model.is_causal:
         raise UsageError(f"{config.model}: predicts no next token, so it has no loss to recover")
@@ -81,6 +83,8 @@ def passage(data: ActivationsConfig, tokens: int, device: str = "cpu") -> Passag
     chosen = _held_out(counts, Split(int(counts.sum()), data.held_out))
     if not len(chosen):
         raise UsageError(f"{folder}: no whole sequence is held out: raise data.held_out")
+    if not text.kept[chosen][:, :-1].any():
+        raise UsageError(f"{path}: keeps no position before the last, so no prediction follows it")
     wanted = max(1, tokens // config.context)
     spread = torch.linspace(0, len(chosen) - 1, min(wanted, len(chosen))).round().long()
     places = chosen[spread]
@@ -136,6 +140,11 @@ def losses(
     return whole / count, {name: (ce / count, kl / count) for name, (ce, kl) in sums.items()}
 
 
+def _share(part: float, whole: float) -> float:
+    """``part`` of ``whole``; NaN where an ablation changes nothing: nothing is there to recover."""
+    return part / whole if whole else math.nan
+
+
 def recovered(
     text: Passage,
     normalization: Normalization,
@@ -160,10 +169,10 @@ def recovered(
     return [
         {
             "cell": name,
-            "ce_recovered": (zero - ce) / (zero - clean),
-            "ce_recovered_mean": (mean - ce) / (mean - clean),
-            "kl_recovered": 1 - kl / kl_zero,
-            "kl_recovered_mean": 1 - kl / kl_mean,
+            "ce_recovered": _share(zero - ce, zero - clean),
+            "ce_recovered_mean": _share(mean - ce, mean - clean),
+            "kl_recovered": 1 - _share(kl, kl_zero),
+            "kl_recovered_mean": 1 - _share(kl, kl_mean),
             "ce": ce,
             "kl": kl,
             "ce_clean": clean,

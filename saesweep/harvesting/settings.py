@@ -17,7 +17,7 @@ from saesweep.errors import ConfigError, RunError
 from saesweep.fields import Count, Section, whole
 from saesweep.yaml_file import Document
 
-NEUTRAL = ("device",)
+NEUTRAL = ("device", "out")
 """Keys that may differ when a harvest is continued."""
 
 

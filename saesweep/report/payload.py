@@ -87,7 +87,9 @@ class _Links:
         """``gifs/<name>`` in the first format that is there."""
         for ending, kind in ANIMATIONS.items():
             path = run.gifs_dir / f"{name}.{ending}"
-            if path.is_file():
+            # A stranger's run may hold a link to a file that is not to be passed on.
+            inside = path.resolve().is_relative_to(run.path.resolve())
+            if path.is_file() and inside:
                 return {"kind": kind, "source": self._source(path, kind)}
         return None
 

@@ -127,6 +127,15 @@ def test_what_was_there_stays_where_the_new_folder_cannot_take_its_place(
     assert [path.name for path in tmp_path.iterdir()] == [there.folder.name]
 
 
+def test_without_the_normalisation_nothing_is_handed_on(own_run: Run, tmp_path: Path) -> None:
+    (exported,) = export(own_run, [CELLS["relu"]], "saelens", tmp_path / "out")
+    (own_run.path / "data" / "normalization.safetensors").unlink()
+    with pytest.raises(RunError, match=r"normalization\.safetensors is missing; `saesweep resume"):
+        export(own_run, [CELLS["topk"]], "saelens", tmp_path / "out")
+    with pytest.raises(RunError, match=r"normalization\.safetensors is missing"):
+        bring(own_run, exported.folder)
+
+
 # Import
 
 

@@ -192,6 +192,8 @@ def test_a_folder_of_an_earlier_saelens(tmp_path: Path) -> None:
         ({"architecture": "topk", "k": 0}, {}, "k is 0, not a count from 1 to 16"),
         ({"apply_b_dec_to_input": "maybe"}, {}, "apply_b_dec_to_input is 'maybe', not true or"),
         ({"architecture": "jumprelu"}, {}, "has no threshold"),
+        ({"activation_fn_str": "tanh-relu"}, {}, "activation_fn is 'tanh-relu': relu and topk"),
+        ({"finetuning_scaling_factor": True}, {}, "finetuning_scaling_factor is set"),
         ({}, {"W_dec": torch.zeros(D, SIZE)}, r"W_dec has shape \[6, 16\], not \[16, 6\]"),
         ({}, {"W_enc": torch.zeros(D)}, "not two axes"),
         ({}, {"b_enc": torch.full((SIZE,), torch.nan)}, "b_enc holds what is no finite number"),

@@ -284,6 +284,26 @@ def test_a_model_without_its_tokenizer_or_of_another_shape(
         run(write_config(model=tmp_path / "model"))
 
 
+def test_code_that_a_model_brings_is_not_run(
+    write_config: Write, folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder("gpt2"), tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.Mine"}}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "model" / "mine.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asked"))
+    with pytest.raises(UsageError, match="brings code of its own, which is not run"):
+        run(write_config(model=tmp_path / "model"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_the_same_folder_may_be_called_otherwise(write_config: Write, tmp_path: Path) -> None:
+    run(write_config())
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert run(write_config(out=tmp_path / "moved")).tokens == 0
+
+
 def test_a_folder_with_other_things_is_left_alone(write_config: Write, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("mine")
@@ -310,7 +330,7 @@ def test_too_large_for_float16(write_config: Write, folder: Any, tmp_path: Path)
         ({"model": __file__}, "should be a folder or a .gguf file"),
         ({"revision": "main"}, "is a folder, which has no revisions"),
         ({"tokens": "1e6"}, "text: too short: 1,203 tokens, in 75 contexts of 16; 1,000,000 tok"),
-        ({"context": 4096}, "text: too short: 1,203 tokens of 4096; one context"),
+        ({"context": 4096}, "context: 4096 tokens, and "),
         ({"text": "{files: /nowhere.txt}"}, "/nowhere.txt: cannot be read"),
         ({"text": "{files: [.]}"}, "a folder without .txt files"),
         ({"sites": "blocks.7.hook_resid_pre"}, "the model has 2: blocks.0 to blocks.1"),

@@ -94,6 +94,15 @@ def test_gifs_are_links_from_the_page_or_in_it(finished: Run, tmp_path: Path) ->
     assert page["cells"][0]["animation"]["source"] == f"data:image/gif;base64,{content}"
 
 
+def test_a_link_out_of_the_run_is_not_passed_on(finished: Run, tmp_path: Path) -> None:
+    shutil.copytree(finished.path, tmp_path / "run")
+    run = Run(tmp_path / "run")
+    (tmp_path / "secret").write_text("of mine")
+    run.gifs_dir.mkdir()
+    (run.gifs_dir / "grid.gif").symlink_to(tmp_path / "secret")
+    assert payload([run], tmp_path, inline=True)["runs"][0]["grids"] == []
+
+
 def test_progress_counts_the_cells(finished: Run) -> None:
     told: list[tuple[int, int]] = []
     payload([finished], finished.path, progress=lambda done, total: told.append((done, total)))
