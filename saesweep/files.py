@@ -198,6 +198,13 @@ def read_arrays(path: Path) -> Arrays:
     return dict(_of_safetensors(path, load_file))
 
 
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, in the dtypes they have; ``RunError`` as above."""
+    from safetensors.torch import load_file  # numpy has no bfloat16
+
+    return _of_safetensors(path, load_file)
+
+
 def read_header(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file; ``RunError`` if it cannot be read."""
     from safetensors import safe_open

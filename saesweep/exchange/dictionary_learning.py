@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,17 @@ from saesweep.dictionaries.sae import SAE
 from saesweep.dictionaries.variants.matryoshka import prefixes
 from saesweep.errors import RunError
 from saesweep.exchange.folding import with_unit_atoms
-from saesweep.exchange.parts import Handed, check, log_threshold, made, wanted, without_shift
+from saesweep.exchange.parts import (
+    Described,
+    Handed,
+    checked,
+    counted,
+    described,
+    log_threshold,
+    made,
+    wanted,
+    without_shift,
+)
 from saesweep.files import Row
 
 CONFIG, WEIGHTS = "config.json", "ae.pt"
@@ -47,12 +58,31 @@ NEW = ("AutoEncoderNew", {**LINEAR, "b_enc": "encoder.bias", "b_dec": "decoder.b
 """A ReLU whose encoder sees x; only read."""
 
 
+class Trainer(Described):
+    """What is read of how it was trained."""
+
+    dict_class: str
+    k: int | None = None
+    lm_name: Any = None
+    submodule_name: Any = None
+
+
+class Config(Described):
+    """What is read of ``config.json``."""
+
+    trainer: Trainer
+    saesweep: dict[str, Any] | None = None
+
+
 def write(folder: Path, handed: Handed) -> None:
     """Write ``handed`` into ``folder``; its origin goes into the config."""
     sae, variant, origin = handed.sae, handed.variant, handed.origin
     kind, names = CLASSES[variant]
     w = _named_as_here(sae, variant)
-    state = {theirs: _turned(name, w[name], theirs) for name, theirs in names.items()}
+    state = {
+        theirs: _turned(name, w[name], theirs).float().contiguous()
+        for name, theirs in names.items()
+    }
     trainer: Row = {
         "dict_class": kind,
         "activation_dim": sae.W_enc.shape[0],
@@ -82,47 +112,46 @@ def _named_as_here(sae: SAE, variant: str) -> dict[str, Tensor]:
 
 
 def _turned(name: str, part: Tensor, theirs: str) -> Tensor:
-    part = part.T if theirs == LINEAR.get(name) else part
-    return part.float().contiguous()
+    """``part`` as it is called ``theirs``, or the other way round: a layer's weights transposed."""
+    return part.T if theirs == LINEAR.get(name) and part.dim() == 2 else part
 
 
 def read(folder: Path) -> Handed:
     """The autoencoder in ``folder``; ``RunError`` says what of it cannot be read here."""
     path = folder / CONFIG
-    config = files.read_json(path)
-    (trainer,) = wanted(path, config, ["trainer"])
-    (kind,) = wanted(path, trainer, ["dict_class"])
+    config = described(path, Config, files.read_json(path))
+    trainer = config.trainer
     known = {theirs: (variant, names) for variant, (theirs, names) in CLASSES.items()}
     known[NEW[0]] = ("relu", NEW[1])
-    if kind not in known:
-        raise RunError(f"{path}: dict_class {kind!r}: {', '.join(known)} can be read")
-    variant, names = known[kind]
-    state = _state(folder / WEIGHTS)
-    found = wanted(folder / WEIGHTS, state, names.values())
-    w = {
+    if trainer.dict_class not in known:
+        raise RunError(f"{path}: dict_class {trainer.dict_class!r}: {', '.join(known)} can be read")
+    variant, names = known[trainer.dict_class]
+    w = _weights(folder / WEIGHTS, variant, names)
+    if trainer.dict_class in (NEW[0], CLASSES["jumprelu"][0]):
+        w = {name: part.float() for name, part in without_shift(w).items()}
+    origin = {"model": trainer.lm_name, "site": trainer.submodule_name}
+    if variant == "topk":
+        sae = made("topk", w, sparsity=counted(path, trainer.k, len(w["b_enc"])))
+        return Handed(sae, variant, {**(config.saesweep or {}), **origin})
+    if "threshold" in w:
+        # After training those that count over a batch have one threshold, as jumprelu has many.
+        threshold = w.pop("threshold").expand_as(w["b_enc"])
+        variant, w["log_threshold"] = "jumprelu", log_threshold(threshold)
+    sae = with_unit_atoms(made(variant, w))
+    return Handed(sae, variant, {**(config.saesweep or {}), **origin})
+
+
+def _weights(path: Path, variant: str, names: dict[str, str]) -> dict[str, Tensor]:
+    """The tensors of ``names`` in the file, in float32 and called as they are here."""
+    state = _state(path)
+    if variant == "topk":  # its threshold is for another way to use it, and came late
+        names = {name: theirs for name, theirs in names.items() if name != "threshold"}
+    found = wanted(path, state, names.values())
+    turned = {
         name: _turned(name, part, theirs)
         for (name, theirs), part in zip(names.items(), found, strict=True)
     }
-    if "threshold" in w:
-        w["threshold"] = w["threshold"].expand_as(w["b_enc"])
-    check(folder / WEIGHTS, w)
-    if kind in (NEW[0], CLASSES["jumprelu"][0]):
-        w = {name: part.float() for name, part in without_shift(w).items()}
-    origin = {"model": trainer.get("lm_name"), "site": trainer.get("submodule_name")}
-    threshold = w.pop("threshold", None)
-    if variant != "topk" and threshold is not None:
-        # After training those that count over a batch have one threshold, as jumprelu has many.
-        variant, w["log_threshold"] = "jumprelu", log_threshold(threshold)
-    sae = _ours(path, variant, w, trainer.get("k"))
-    return Handed(sae, variant, {**(config.get("saesweep") or {}), **origin})
-
-
-def _ours(path: Path, variant: str, w: dict[str, Tensor], k: object) -> SAE:
-    if variant == "topk":
-        if not isinstance(k, int):
-            raise RunError(f"{path}: k is {k!r}, not a count")
-        return made("topk", w, sparsity=k)
-    return with_unit_atoms(made(variant, w))
+    return checked(path, turned)
 
 
 def _state(path: Path) -> dict[str, Tensor]:

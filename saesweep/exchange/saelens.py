@@ -16,14 +16,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
+from pydantic import AliasChoices, Field, model_validator
 from torch import Tensor
 
 from saesweep import files
 from saesweep.dictionaries.sae import SAE
 from saesweep.errors import RunError
 from saesweep.exchange.folding import with_unit_atoms
-from saesweep.exchange.parts import Handed, check, log_threshold, made, wanted, without_shift
+from saesweep.exchange.parts import (
+    Described,
+    Handed,
+    checked,
+    counted,
+    described,
+    log_threshold,
+    made,
+    wanted,
+    without_shift,
+)
 from saesweep.files import Row
 
 CONFIG, WEIGHTS = "cfg.json", "sae_weights.safetensors"
@@ -44,6 +54,58 @@ TENSORS = {
     "jumprelu": ("W_enc", "W_dec", "b_enc", "b_dec", "threshold"),
     "gated": ("W_enc", "W_dec", "b_gate", "b_dec", "r_mag", "b_mag"),
 }
+
+
+class Metadata(Described):
+    """Where it is from."""
+
+    model_name: Any = None
+    hook_name: Any = Field(None, validation_alias=AliasChoices("hook_name", "hook_point"))
+    saesweep: dict[str, Any] | None = None
+
+
+class Activation(Described):
+    """The arguments of an activation function."""
+
+    k: int | None = None
+
+
+class Config(Described):
+    """What is read of ``cfg.json``.
+
+    Before SAELens 6 some keys had other names, and those of the metadata stood beside the others.
+    """
+
+    architecture: str = "standard"
+    d_in: int
+    d_sae: int
+    apply_b_dec_to_input: bool = True
+    normalize_activations: str | bool | None = None
+    finetuning_scaling_factor: Any = None
+    k: int | None = None
+    rescale_acts_by_decoder_norm: bool = False
+    activation_fn: str | None = Field(
+        None, validation_alias=AliasChoices("activation_fn", "activation_fn_str")
+    )
+    activation_fn_kwargs: Activation | None = None
+    metadata: Metadata
+
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, config: dict[str, Any]) -> dict[str, Any]:
+        return {**config, "metadata": config.get("metadata") or config}
+
+    @property
+    def kind(self) -> str:
+        """A key of `TENSORS`, or what cannot be read."""
+        is_topk = self.architecture == "standard" and self.activation_fn == "topk"
+        return "topk" if is_topk else self.architecture
+
+    @property
+    def origin(self) -> Row:
+        """As `Handed` has it."""
+        about = self.metadata
+        return {**(about.saesweep or {}), "model": about.model_name, "site": about.hook_name}
 
 
 def write(folder: Path, handed: Handed) -> None:
@@ -88,54 +150,51 @@ def _theirs(sae: SAE, architecture: str) -> dict[str, Tensor]:
 def read(folder: Path) -> Handed:
     """The autoencoder in ``folder``; ``RunError`` says what of it cannot be read here."""
     path = folder / CONFIG
-    config = _current(files.read_json(path))
-    architecture = config["architecture"]
-    if architecture not in TENSORS:
-        allowed = ", ".join(TENSORS)
-        raise RunError(f"{path}: architecture {architecture!r}: {allowed} can be read")
-    if config["normalize_activations"] != "none":
-        raise RunError(
-            f"{path}: normalize_activations is {config['normalize_activations']!r}: fold it into "
-            "the weights first; none can be read"
-        )
-    activation = config.get("activation_fn")
-    if activation not in (None, "relu", "topk"):
-        raise RunError(f"{path}: activation_fn is {activation!r}: relu and topk can be read")
-    if config.get("finetuning_scaling_factor"):
-        raise RunError(f"{path}: finetuning_scaling_factor is set: fold it into W_dec first")
-    arrays = files.read_arrays(folder / WEIGHTS)
-    names = TENSORS[architecture]
-    found = wanted(folder / WEIGHTS, arrays, names)
-    w = {name: torch.from_numpy(part) for name, part in zip(names, found, strict=True)}
-    if architecture == "gated":
+    config = described(path, Config, files.read_json(path))
+    _refuse_what_is_not_read(path, config)
+    names = TENSORS[config.kind]
+    found = wanted(folder / WEIGHTS, files.read_tensors(folder / WEIGHTS), names)
+    w = dict(zip(names, found, strict=True))
+    if config.kind == "gated":
         w["b_enc"] = w.pop("b_gate")
-    check(folder / WEIGHTS, w)
-    said, there = wanted(path, config, ["d_in", "d_sae"]), list(w["W_enc"].shape)
+    w = checked(folder / WEIGHTS, w)
+    said, there = [config.d_in, config.d_sae], list(w["W_enc"].shape)
     if said != there:
         raise RunError(f"{path}: d_in and d_sae are {said}, and W_enc has shape {there}")
-    if not isinstance(config["apply_b_dec_to_input"], bool):
-        given = config["apply_b_dec_to_input"]
-        raise RunError(f"{path}: apply_b_dec_to_input is {given!r}, not true or false")
-    if not config["apply_b_dec_to_input"]:
-        w = _seeing_x(w, gated=architecture == "gated")
+    if not config.apply_b_dec_to_input:
+        w = _seeing_x(w, gated=config.kind == "gated")
     sae = _ours(path, config, w)
-    variant = "relu" if architecture == "standard" else architecture
-    return Handed(sae, variant, config["metadata"])
+    variant = "relu" if config.kind == "standard" else config.kind
+    return Handed(sae, variant, config.origin)
 
 
-def _ours(path: Path, config: Row, w: dict[str, Tensor]) -> SAE:
+def _refuse_what_is_not_read(path: Path, config: Config) -> None:
+    if config.kind not in TENSORS:
+        allowed = ", ".join(TENSORS)
+        raise RunError(f"{path}: architecture {config.architecture!r}: {allowed} can be read")
+    if config.normalize_activations not in (None, False, "none"):
+        raise RunError(
+            f"{path}: normalize_activations is {config.normalize_activations!r}: fold it into "
+            "the weights first; none can be read"
+        )
+    if config.activation_fn not in (None, "relu", "topk"):
+        given = config.activation_fn
+        raise RunError(f"{path}: activation_fn is {given!r}: relu and topk can be read")
+    if config.finetuning_scaling_factor:
+        raise RunError(f"{path}: finetuning_scaling_factor is set: fold it into W_dec first")
+
+
+def _ours(path: Path, config: Config, w: dict[str, Tensor]) -> SAE:
     w = {name: part.float() for name, part in w.items()}
-    architecture = config["architecture"]
-    if architecture == "topk":
-        (k,) = wanted(path, config, ["k"])
-        if type(k) is not int or not 1 <= k <= len(w["b_enc"]):
-            raise RunError(f"{path}: k is {k!r}, not a count from 1 to {len(w['b_enc'])}")
-        if config.get("rescale_acts_by_decoder_norm"):
+    if config.kind == "topk":
+        kept = config.activation_fn_kwargs.k if config.activation_fn_kwargs else None
+        k = counted(path, kept if config.k is None else config.k, len(w["b_enc"]))
+        if config.rescale_acts_by_decoder_norm:
             w = with_unit_atoms(made("relu", w)).tensors()
         return made("topk", w, sparsity=k)
-    if architecture == "jumprelu":
-        w["log_threshold"] = log_threshold(w.pop("threshold"))
-    return with_unit_atoms(made("relu" if architecture == "standard" else architecture, w))
+    if config.kind == "jumprelu":
+        w["log_threshold"] = log_threshold(w.pop("threshold").expand_as(w["b_enc"]))
+    return with_unit_atoms(made("relu" if config.kind == "standard" else config.kind, w))
 
 
 def _seeing_x(w: dict[str, Tensor], gated: bool) -> dict[str, Tensor]:
@@ -144,27 +203,3 @@ def _seeing_x(w: dict[str, Tensor], gated: bool) -> dict[str, Tensor]:
         shift = shifted["b_enc"] - w["b_enc"].double()
         shifted["b_mag"] = w["b_mag"].double() + shift * w["r_mag"].double().exp()
     return shifted
-
-
-def _current(config: dict[str, Any]) -> Row:
-    """``cfg.json`` with the keys of SAELens 6; before it, they had other names and places."""
-    renamed = {"activation_fn_str": "activation_fn", "hook_point": "hook_name"}
-    flat = {renamed.get(key, key): value for key, value in config.items()}
-    keys = ("model_name", "hook_name", "context_size")
-    metadata = flat.get("metadata") or {key: flat[key] for key in keys if key in flat}
-    architecture = flat.get("architecture", "standard")
-    if architecture == "standard" and flat.get("activation_fn") == "topk":
-        architecture = "topk"
-        flat.setdefault("k", (flat.get("activation_fn_kwargs") or {}).get("k"))
-    normalize = flat.get("normalize_activations") or "none"
-    return {
-        **flat,
-        "architecture": architecture,
-        "normalize_activations": normalize,
-        "apply_b_dec_to_input": flat.get("apply_b_dec_to_input", True),
-        "metadata": {
-            **(metadata.get("saesweep") or {}),
-            "model": metadata.get("model_name"),
-            "site": metadata.get("hook_name"),
-        },
-    }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import pickle
 import sys
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,12 +17,14 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file as torch_load_file
+from safetensors.torch import save_file as torch_save_file
 from torch import Tensor
 from torch.nn.functional import relu
 
 from saesweep.errors import RunError
 from saesweep.exchange.folding import of_raw_activations
-from saesweep.exchange.formats import FORMATS, recognised
+from saesweep.exchange.formats import FORMATS, Format, recognised
 from saesweep.exchange.parts import Handed
 
 from .conftest import NORMALIZATION, SIZE, VARIANTS, D, raw_samples, shaken
@@ -188,9 +192,9 @@ def test_a_folder_of_an_earlier_saelens(tmp_path: Path) -> None:
         ({"architecture": "transcoder"}, {}, "architecture 'transcoder': standard, topk, jumprelu"),
         ({"normalize_activations": "layer_norm"}, {}, "normalize_activations is 'layer_norm'"),
         ({"architecture": "topk"}, {}, "has no k"),
-        ({"architecture": "topk", "k": "3"}, {}, "k is '3', not a count"),
+        ({"architecture": "topk", "k": "3"}, {}, "k is '3': should be a valid integer"),
         ({"architecture": "topk", "k": 0}, {}, "k is 0, not a count from 1 to 16"),
-        ({"apply_b_dec_to_input": "maybe"}, {}, "apply_b_dec_to_input is 'maybe', not true or"),
+        ({"apply_b_dec_to_input": "maybe"}, {}, "apply_b_dec_to_input is 'maybe': should be"),
         ({"architecture": "jumprelu"}, {}, "has no threshold"),
         ({"activation_fn_str": "tanh-relu"}, {}, "activation_fn is 'tanh-relu': relu and topk"),
         ({"finetuning_scaling_factor": True}, {}, "finetuning_scaling_factor is set"),
@@ -206,6 +210,132 @@ def test_what_cannot_be_read_is_said(
     theirs(tmp_path, config, **{**bare(), **change})
     with pytest.raises(RunError, match=text):
         recognised(tmp_path).read(tmp_path)
+
+
+JUNK: list[Any] = [None, [], ["x"], {}, {"x": 1}, "x", -1, 0, 1.5, 1e300, 10**400, True, math.nan]
+
+
+def places(tree: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every key at any depth, and the mapping that it is in."""
+    for key, value in tree.items():
+        yield tree, key
+        if isinstance(value, dict):
+            yield from places(value)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("variant", ["relu", "topk", "jumprelu"])
+def test_any_other_value_in_a_config_is_read_or_said(to: str, variant: str, tmp_path: Path) -> None:
+    form = FORMATS[to]
+    form.write(tmp_path, handed(*next(case for case in VARIANTS if case[0] == variant)))
+    path = tmp_path / form.config
+    config, refused = json.loads(path.read_text()), 0
+    for within, key in [*places(config)]:
+        before = within[key]
+        for value in JUNK:
+            within[key] = value
+            path.write_text(json.dumps(config))
+            try:
+                rebuilt(form.read(tmp_path).sae, normal())
+            except RunError as error:
+                refused += 1
+                assert len(str(error).splitlines()) == 1
+                assert str(path) in str(error) or form.weights in str(error)
+        within[key] = before
+    assert refused > len(JUNK)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("variant", ["relu", "topk", "jumprelu", "gated"])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda part: part[None].repeat(2, *[1] * part.dim()),
+        lambda part: part.flatten()[:3],
+        lambda part: part.flatten()[0] if part.dim() else part[None],
+        lambda part: part > 0,
+        lambda part: part * 1j,
+        lambda part: torch.full_like(part, -torch.inf),
+        lambda part: part.double() * 1e300,
+    ],
+    ids=["axis", "short", "scalar", "bool", "complex", "infinite", "large"],
+)
+def test_any_other_tensor_is_said(
+    to: str, variant: str, broken: Callable[[Tensor], Tensor], tmp_path: Path
+) -> None:
+    form = FORMATS[to]
+    form.write(tmp_path, handed(*next(case for case in VARIANTS if case[0] == variant)))
+    whole = stored(tmp_path)
+    for name in read_by(form, tmp_path):
+        other = broken(whole[name].where(whole[name] != 0, 1.0))
+        if name == "log_threshold" and other.dtype == torch.float32 and (other == -torch.inf).all():
+            continue  # the threshold is 0
+        if name == "threshold" and not other.dim():
+            continue  # one for all latents
+        store(tmp_path, {**whole, name: other})
+        with pytest.raises(RunError) as caught:
+            form.read(tmp_path)
+        assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("to", FORMATS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_other_dtypes_are_read(to: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    given = handed("relu", 0.3, {})
+    FORMATS[to].write(tmp_path, given)
+    store(tmp_path, {name: part.to(dtype) for name, part in stored(tmp_path).items()})
+    found = recognised(tmp_path).read(tmp_path).sae
+    assert found.W_enc.dtype == torch.float32
+    expected = given.sae.W_enc.to(dtype).float()
+    torch.testing.assert_close(found.W_enc, expected, rtol=0.01, atol=1e-4)
+
+
+def stored(folder: Path) -> dict[str, Tensor]:
+    """The tensors of a folder of any format."""
+    (path,) = [path for path in folder.iterdir() if path.suffix != ".json"]
+    return torch.load(path) if path.suffix == ".pt" else torch_load_file(path)
+
+
+def store(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Put ``tensors`` in the place of `stored`."""
+    (path,) = [path for path in folder.iterdir() if path.suffix != ".json"]
+    whole = {name: part.contiguous() for name, part in tensors.items()}
+    torch.save(whole, path) if path.suffix == ".pt" else torch_save_file(whole, path)
+
+
+def read_by(form: Format, folder: Path) -> list[str]:
+    """The floating-point tensors without which ``form`` reads no folder."""
+    needed, whole = [], stored(folder)
+    for name, part in whole.items():
+        store(folder, {other: whole[other] for other in whole if other != name})
+        try:
+            form.read(folder)
+        except RunError:
+            needed += [name] if part.is_floating_point() else []
+    store(folder, whole)
+    return needed
+
+
+def test_a_topk_without_a_threshold(tmp_path: Path) -> None:
+    """As dictionary_learning wrote them before it had one."""
+    given = handed("topk", 3, {})
+    FORMATS["dictionary_learning"].write(tmp_path, given)
+    state = stored(tmp_path)
+    del state["threshold"]
+    store(tmp_path, state)
+    found = recognised(tmp_path).read(tmp_path)
+    torch.testing.assert_close(found.sae.encode(raw_samples()), given.sae.encode(raw_samples()))
+
+
+def test_tensors_that_are_no_plain_numbers_are_said(tmp_path: Path) -> None:
+    form = FORMATS["dictionary_learning"]
+    form.write(tmp_path, handed("relu", 0.3, {}))
+    whole = stored(tmp_path)
+    name = "encoder.weight"
+    for kind in (whole[name].to_sparse(), whole[name].to("meta")):
+        torch.save({**whole, name: kind}, tmp_path / "ae.pt")
+        with pytest.raises(RunError, match=r"W_enc holds (sparse_coo|no numbers), not floating"):
+            form.read(tmp_path)
 
 
 @pytest.mark.parametrize("to", FORMATS)
