@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +17,7 @@ from saesweep import files
 from saesweep.activations_config import ActivationsConfig
 from saesweep.config import SweepConfig
 from saesweep.errors import SaesweepError
+from saesweep.extras import is_installed
 from saesweep.grid import expand, plan, snapshot_bytes
 from saesweep.version import __version__
 
@@ -136,7 +136,7 @@ def _memory() -> Iterator[Finding]:
 
 def _extras() -> Iterator[Finding]:
     for extra, (modules, use) in EXTRAS.items():
-        missing = [name for name in modules if find_spec(name) is None]
+        missing = [name for name in modules if not is_installed(name)]
         if missing:
             words = f"not installed, for {use}: pip install 'saesweep[{extra}]'"
             yield Finding(extra, "note", words)

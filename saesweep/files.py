@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -72,6 +73,14 @@ def is_being_written(temporary: Path) -> bool:
     except PermissionError:  # alive, and another user's
         return True
     return True
+
+
+def sweep_up(folder: Path) -> None:
+    """Remove what killed processes left unfinished in ``folder`` and below."""
+    for path in [*folder.rglob(f"{TEMPORARY}*")]:
+        if not is_being_written(path):
+            with contextlib.suppress(OSError):  # it does no harm
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _flush(path: Path, flags: int) -> None:

@@ -370,10 +370,7 @@ class Run:
             folder = self.folder(cell)
             if folder.checkpoints() and folder.state() == "done":
                 folder.drop_checkpoints()
-        for path in self.path.rglob(f"{files.TEMPORARY}*"):
-            if not files.is_being_written(path):
-                with contextlib.suppress(OSError):  # they do no harm
-                    path.unlink()
+        files.sweep_up(self.path)
 
 
 def _claim(out: Path, name: str | None) -> Path:

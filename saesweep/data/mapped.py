@@ -53,12 +53,12 @@ def map_rows(path: Path) -> Tensor:
 
 
 def _checked(path: Path, array: Tensor) -> Tensor:
-    shape = list(array.shape)
     if array.is_meta:
         raise RunError(f"{path}: holds a tensor without its numbers (of the device meta)")
     if array.layout != torch.strided or array.dtype not in DTYPES:
         kind = str(array.dtype if array.layout == torch.strided else array.layout)
         raise _wrong_dtype(path, kind.removeprefix("torch."))
+    shape = list(array.shape)
     if len(shape) < 2 or 0 in shape:
         raise RunError(f"{path}: has the shape {shape}: an array [..., d_in] of rows is needed")
     if not array.is_contiguous():

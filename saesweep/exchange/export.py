@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
+import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,30 +119,53 @@ def _is_of(folder: Path, to: str, digest: str) -> bool:
 def settle(folder: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary folder, and put it in the place of ``folder``.
 
-    What goes wrong leaves the folder as it was; after a kill between the two renames ``.tmp-old-…``
+    What goes wrong leaves the folder as it was; after a kill between the two renames ``.old-…``
     beside it holds what it was, and the next call puts it back.
     """
-    temporary = folder.with_name(f"{files.TEMPORARY}{folder.name}")
-    old = folder.with_name(f"{files.TEMPORARY}old-{folder.name}")
+    temporary = files.temporary_name(folder, os.getpid())
+    old = folder.with_name(f".old-{folder.name}")
     try:
-        _put_back(old, folder)
-        for left in (temporary, old):
-            shutil.rmtree(left, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        write(temporary)
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(folder.parent), _undone(folder, old, temporary):
+            temporary.mkdir()
+            write(temporary)
+            if folder.exists():
+                folder.rename(old)
+            temporary.rename(folder)
     except OSError as error:
         raise StorageError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _undone(folder: Path, old: Path, temporary: Path) -> Iterator[None]:
+    """Before and after: without what a call leaves that did not come to its end."""
+    killed = folder.parent.glob(f"{files.TEMPORARY}*-{glob.escape(folder.name)}")
+    lost = [path for path in killed if not files.is_being_written(path)]
+    try:
+        _put_back(old, folder, *lost)
+        yield
     finally:
-        _put_back(old, folder)
-        for left in (temporary, old):
-            shutil.rmtree(left, ignore_errors=True)
+        _put_back(old, folder, temporary)
 
 
-def _put_back(old: Path, folder: Path) -> None:
+def _put_back(old: Path, folder: Path, *unfinished: Path) -> None:
     """Undo the first of two renames, where the second did not follow."""
     if old.exists() and not folder.exists():
         with contextlib.suppress(OSError):
             old.rename(folder)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    for path in unfinished:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait for others that settle something in ``folder``."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network disks lock no folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -6,8 +6,10 @@ import contextlib
 import hashlib
 import time
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +61,36 @@ class Tap:
 
         ``ids`` and ``keep`` are [sequences, context].
         """
-        device = self.language_model.device
-        self._seen, self._keep = {}, keep.to(device)
-        ids = ids.to(device, torch.long)
-        with torch.no_grad(), self._hooks(), contextlib.suppress(_Enough):
-            self.language_model.model(input_ids=ids, attention_mask=torch.ones_like(ids))
-        for name, site in self.sites.items():
-            if name not in self._seen:
-                raise UsageError(f"{name}: the model does not run its module {site.path}")
+        self._seen, self._keep = {}, keep.to(self.language_model.device)
+        with contextlib.suppress(_Enough), self._hooks():
+            self._pass(ids)
         return {name: self._seen[name] for name in self.sites}
+
+    def try_out(self, ids: Tensor) -> None:
+        """Run a whole pass on ``ids`` [sequences, context]; refuse sites that are not met once.
+
+        A model may run a module for every layer, as ALBERT does: which of them is meant, no path
+        says.
+        """
+        calls = Counter[str]()
+        with contextlib.ExitStack() as hooks:
+            for name, site in self.sites.items():
+                count = partial(_count, calls, name)
+                hooks.callback(site.module.register_forward_hook(count).remove)
+            self._pass(ids)
+        for name, site in self.sites.items():
+            if not calls[name]:
+                raise UsageError(f"{name}: the model does not run its module {site.path}")
+            if calls[name] > 1:
+                raise UsageError(
+                    f"{name}: the model runs its module {site.path} {calls[name]} times in a pass; "
+                    "take one that it runs once"
+                )
+
+    def _pass(self, ids: Tensor) -> None:
+        ids = ids.to(self.language_model.device, torch.long)
+        with torch.no_grad():
+            self.language_model.model(input_ids=ids, attention_mask=torch.ones_like(ids))
 
     @contextlib.contextmanager
     def _hooks(self) -> Iterator[None]:
@@ -101,6 +124,10 @@ class Tap:
         self._seen[name] = tensor.flatten(2)[self._keep].float().cpu()
         if len(self._seen) == len(self.sites):
             raise _Enough
+
+
+def _count(calls: Counter[str], name: str, *_: Any) -> None:
+    calls[name] += 1
 
 
 class Batches:
@@ -154,12 +181,13 @@ def harvest(
             name: _writer(config, language_model, name, site, batches)
             for name, site in sites.items()
         }
-        files.write_text(out / CONFIG, settings.dump(config))
+        files.write_text(out / CONFIG, settings.dump(settings.located(config)))
         done = min(writer.rows for writer in writers.values())
         if done and note:
             note(f"{out}: {done:,} of {batches.rows:,} rows are there; the rest follows")
-        began = time.monotonic()
-        tokens = _run(batches, Tap(language_model, sites), writers, wishes, report)
+        began, tap = time.monotonic(), Tap(language_model, sites)
+        tap.try_out(batches.text.ids[:1])
+        tokens = _run(batches, tap, writers, wishes, report)
         return Harvested(_manifests(config), tokens, time.monotonic() - began)
 
 
@@ -222,7 +250,7 @@ def _held(out: Path, config: HarvestConfig) -> Iterator[None]:
         if changed := settings.differences(out / CONFIG, config):
             shown = "; ".join(changed)
             raise RunError(f"{out}: a harvest of another config: {shown}\ntake another folder")
-    elif out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
+    elif out.is_dir() and not all(_is_own(path) for path in out.iterdir()):
         raise RunError(f"{out}: not empty, and not a harvest: take another folder")
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -233,9 +261,15 @@ def _held(out: Path, config: HarvestConfig) -> Iterator[None]:
     except OSError as error:
         raise StorageError(f"{out}: cannot be written: {error.strerror or error}") from None
     try:
+        files.sweep_up(out)
         yield
     finally:
         lock.release()
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a harvest left it that was killed before it wrote its config."""
+    return path.name == LOCK or path.name.startswith(files.TEMPORARY)
 
 
 def _check_context(config: HarvestConfig, language_model: LanguageModel) -> None:

@@ -7,15 +7,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import BaseModel, ValidationError
 from torch import Tensor
 from torch.nn.functional import kl_div, log_softmax, nll_loss
 
 from saesweep.activations_config import ActivationsConfig
 from saesweep.data.activations import Normalization
 from saesweep.data.order import Split
-from saesweep.data.shards import Shards
+from saesweep.data.shards import MANIFEST, Shards
 from saesweep.dictionaries.sae import SAE
 from saesweep.errors import RunError, UsageError
 from saesweep.files import Row, sha256, write_rows
@@ -70,15 +72,16 @@ def passage(data: ActivationsConfig, tokens: int, device: str = "cpu") -> Passag
     config = settings.load(path)
     if "-" in (config.text.files or ()):
         raise UsageError(f"{path}: its text came from standard input, and is not at hand")
+    known = _known(folder / MANIFEST, manifest)
     language_model = load(config.model, config.revision, config.dtype, device)
     if not language_model.is_causal:
         raise UsageError(f"{config.model}: predicts no next token, so it has no loss to recover")
-    if language_model.sha256 != manifest["model_sha256"]:
+    if language_model.sha256 != known.model_sha256:
         raise UsageError(f"{config.model}: not the weights that {folder} was harvested from")
     text = sequences(config, language_model.tokenizer)
     counts = text.kept.sum(dim=1)
     batches = Batches(text, config.batch_size)
-    if batches.rows != manifest["rows"] or batches.digest(batches.rows) != manifest["text_sha256"]:
+    if batches.rows != known.rows or batches.digest(batches.rows) != known.text_sha256:
         raise UsageError(f"{path}: its text is not the one that {folder} was harvested from")
     chosen = _held_out(counts, Split(int(counts.sum()), data.held_out))
     if not len(chosen):
@@ -88,11 +91,29 @@ def passage(data: ActivationsConfig, tokens: int, device: str = "cpu") -> Passag
     wanted = max(1, tokens // config.context)
     spread = torch.linspace(0, len(chosen) - 1, min(wanted, len(chosen))).round().long()
     places = chosen[spread]
-    mean = torch.tensor(manifest["mean"], dtype=torch.float32)
-    site = find(language_model.model, manifest["site"])
+    mean = torch.tensor(known.mean, dtype=torch.float32)
+    site = find(language_model.model, known.site)
     return Passage(
         language_model, site, text.ids[places], text.kept[places], mean, config.batch_size
     )
+
+
+class _Known(BaseModel):
+    """What a manifest has to say."""
+
+    model_sha256: str
+    text_sha256: str
+    site: str
+    rows: int
+    mean: list[float]
+
+
+def _known(path: Path, manifest: Mapping[str, Any]) -> _Known:
+    try:
+        return _Known.model_validate(manifest)
+    except ValidationError as error:
+        key = error.errors()[0]["loc"][0]
+        raise UsageError(f"{path}: damaged: {key!r} is {manifest.get(str(key))!r:.60}") from None
 
 
 def _held_out(counts: Tensor, split: Split) -> Tensor:

@@ -99,6 +99,21 @@ def load(path: Path, overrides: Sequence[str] = ()) -> HarvestConfig:
     return _validated(document)
 
 
+def located(config: HarvestConfig) -> HarvestConfig:
+    """``config`` that means the same in any folder: local files by their whole paths."""
+    text = config.text
+    if text.files is not None:
+        found = [name if name == "-" else _whole(name) for name in text.files]
+        text = text.model_copy(update={"files": found})
+    is_local = Path(config.model).expanduser().exists()  # else it is a name on the hub
+    model = _whole(config.model) if is_local else config.model
+    return config.model_copy(update={"model": model, "text": text})
+
+
+def _whole(name: str) -> str:
+    return str(Path(name).expanduser().resolve())
+
+
 def dump(config: HarvestConfig) -> str:
     """The config as YAML, with its defaults written out."""
     return yaml_file.dump(config.model_dump())
@@ -107,10 +122,10 @@ def dump(config: HarvestConfig) -> str:
 def differences(before: Path, config: HarvestConfig) -> list[str]:
     """What ``config`` has otherwise than the written one at ``before``, a phrase for each key."""
     try:
-        old = _flat(_validated(yaml_file.read(before)).model_dump())
+        old = _flat(located(_validated(yaml_file.read(before))).model_dump())
     except ConfigError as error:
         raise RunError(f"{error.problems[0]}; not a harvest of this version") from None
-    new = _flat(config.model_dump())
+    new = _flat(located(config).model_dump())
     return [
         f"{key} was {shown(old.get(key))}, now {shown(value)}"
         for key, value in new.items()

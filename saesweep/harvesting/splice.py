@@ -44,7 +44,7 @@ def _replaced(site: Site, keep: Tensor, replace: Replace | None) -> Iterator[Non
         return changed
 
     def before(module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        if given:
+        if any(isinstance(value, Tensor) for value in given):
             return (_first(given, spliced), named)
         key = next(name for name, value in named.items() if isinstance(value, Tensor))
         return (given, {**named, key: spliced(named[key])})

@@ -145,10 +145,12 @@ def _of_dataset(text: TextConfig) -> Iterator[str]:
     what = f"dataset {text.dataset}"
     try:
         rows = datasets.load_dataset(text.dataset, text.subset, split=text.split, streaming=True)
-    except Exception as error:  # it raises errors of every kind
+        for row in rows:
+            if not isinstance(row.get(text.column), str):
+                raise UsageError(f"{what}: no text in {text.column}; its columns: {', '.join(row)}")
+            yield row[text.column]
+    except UsageError:
+        raise
+    except Exception as error:  # it raises errors of every kind, and as late as at any row
         reason = [*str(error).splitlines(), type(error).__name__][0]
         raise UsageError(f"{what}: cannot be loaded: {reason[:200]}") from None
-    for row in rows:
-        if not isinstance(row.get(text.column), str):
-            raise UsageError(f"{what}: no text in {text.column}; its columns: {', '.join(row)}")
-        yield row[text.column]

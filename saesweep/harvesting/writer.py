@@ -12,6 +12,8 @@ from saesweep import files
 from saesweep.errors import RunError, UsageError
 
 MANIFEST = "manifest.json"
+PART = 4096
+"""Rows whose sums are taken at once: in float64 a whole shard would be four times its size."""
 
 
 class SiteWriter:
@@ -85,10 +87,11 @@ class SiteWriter:
 
     def _count(self, rows: Tensor, shard: dict[str, Any]) -> None:
         # Shard by shard: so the sums are the same to the last bit however often it was cut off.
-        exact = rows.double()
-        total = exact.sum(dim=0)
-        self._sum = total if self._sum is None else self._sum + total
-        self._square += float(exact.square().sum())
+        for part in rows.split(PART):
+            exact = part.double()
+            total = exact.sum(dim=0)
+            self._sum = total if self._sum is None else self._sum + total
+            self._square += float(exact.square().sum())
         self.rows += len(rows)
         self.shards.append(shard)
 
@@ -114,12 +117,15 @@ class SiteWriter:
             return
         manifest = files.read_json(path)
         for key, value in self.facts.items():
-            if manifest.get(key) != value and key != "saesweep":
+            # A model may be called otherwise from another folder; its hash says which it is.
+            if manifest.get(key) != value and key not in ("saesweep", "model"):
                 raise RunError(f"{path}: of another harvest: {key} was {manifest.get(key)!r}")
-        listed = manifest.get("shards")
+        listed, rows = manifest.get("shards"), manifest.get("rows")
         if not isinstance(listed, list):
             raise RunError(f"{path}: damaged: it lists no shards")
-        self.known = int(manifest.get("rows", 0)), str(manifest.get("text_sha256"))
+        if type(rows) is not int:
+            raise RunError(f"{path}: damaged: rows is {rows!r}")
+        self.known = rows, str(manifest.get("text_sha256"))
         self.text_sha256 = self.known[1]
         for shard in listed:
             if not is_whole(self.folder, shard):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import importlib.util
 import logging
 import math
 import os
@@ -27,6 +26,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from saesweep.errors import SaesweepError, UsageError
+from saesweep.extras import is_installed
 
 if TYPE_CHECKING:
     from saesweep.config import JobsConfig
@@ -59,7 +59,7 @@ class Ray:
     """The slots of a Ray cluster: `jobs.per_device` for each GPU, or one for `ray.cpus` cores."""
 
     def __init__(self, settings: JobsConfig) -> None:
-        if importlib.util.find_spec("ray") is None:
+        if not is_installed("ray"):
             raise UsageError("backend ray needs Ray: pip install 'saesweep[ray]'")
         if ":" in settings.device:
             raise UsageError(

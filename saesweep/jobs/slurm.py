@@ -7,7 +7,6 @@ done is what the run's folder says; SLURM is only asked whether a task is still 
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import io
 import shlex
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 
 from saesweep.config import JobsConfig, Scalar
 from saesweep.errors import StorageError, UsageError
+from saesweep.extras import is_installed
 from saesweep.grid import Job
 from saesweep.jobs.slurm_sweep import SlurmSweep
 from saesweep.jobs.slurm_task import JobTask
@@ -41,7 +41,7 @@ class Slurm:
 
     def __init__(self, settings: JobsConfig) -> None:
         self.settings = settings.slurm
-        if importlib.util.find_spec("submitit") is None:
+        if not is_installed("submitit"):
             raise UsageError("backend slurm needs submitit: pip install 'saesweep[slurm]'")
         absent = [name for name in PROGRAMS if shutil.which(name) is None]
         if absent:

@@ -6,7 +6,6 @@ Neither is needed, and neither does harm: a logger that fails is dropped, and tr
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import math
 import os
 import secrets
@@ -17,6 +16,7 @@ from saesweep import files
 from saesweep.catalogue import HISTORY
 from saesweep.config import JobsConfig
 from saesweep.errors import StorageError, UsageError
+from saesweep.extras import is_installed
 from saesweep.files import Row
 from saesweep.grid import Cell
 from saesweep.run_folder import Run
@@ -31,7 +31,7 @@ WANDB_SECONDS = {"init_timeout": 60.0, "login_timeout": 1.0, "finish_timeout": 6
 def refuse_missing(settings: JobsConfig) -> None:
     """``UsageError`` where the package of one of `jobs.loggers` is not installed."""
     for name in settings.loggers:
-        if importlib.util.find_spec(name) is None:
+        if not is_installed(name):
             hint = f"pip install 'saesweep[{name}]'"
             raise UsageError(f"jobs.loggers: {name} is not installed; {hint}")
 

@@ -3,11 +3,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from saesweep import files
 from saesweep.catalogue import METRICS
 from saesweep.data.sources import open_shards
 from saesweep.errors import RunError, StorageError, UsageError
@@ -197,3 +200,25 @@ def test_of_synthetic_data_nothing_is_folded(finished: Run, tmp_path: Path) -> N
     expected = next(row for row in run.metrics() if row["cell"] == exported.cell)
     for key in ("mmcs", "mcc", "f1", "n_learned", "fvu", "l0"):
         assert row[key] == pytest.approx(expected[key], rel=1e-6), key
+
+
+def test_what_kills_left_is_put_right(variants_run: Run, tmp_path: Path) -> None:
+    (there,) = export(variants_run, [CELLS["relu"]], "safetensors", tmp_path)
+    name, before = there.folder.name, (there.folder / "cfg.json").read_bytes()
+    there.folder.rename(tmp_path / f".old-{name}")  # killed between the two renames
+    files.temporary_name(there.folder, 2**22 + 1).mkdir()  # no process has this number
+    other = tmp_path / ".tmp-mine"
+    other.mkdir()
+    (again,) = export(variants_run, [CELLS["relu"]], "safetensors", tmp_path)
+    assert (again.folder / "cfg.json").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {name, other.name}
+
+
+def test_two_exports_at_once_both_end_well(variants_run: Run, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "saesweep", "export", str(variants_run.path), "--out"]
+    both = [
+        subprocess.Popen([*words, str(tmp_path / "out"), "--to", "safetensors"]) for _ in range(2)
+    ]
+    assert [one.wait() for one in both] == [0, 0]
+    cells = {path.name for path in (tmp_path / "out").iterdir()}
+    assert cells == {cell.name for cell in variants_run.cells}

@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,8 +20,11 @@ from safetensors.torch import load_file
 from saesweep import files
 from saesweep.errors import ConfigError, RunError, SaesweepError, StorageError, UsageError
 from saesweep.harvesting import settings
-from saesweep.harvesting.harvest import Harvested, harvest
+from saesweep.harvesting.harvest import Harvested, Tap, harvest
 from saesweep.harvesting.model import load
+from saesweep.harvesting.sites import find
+
+from .conftest import save_tokenizer
 
 transformers = pytest.importorskip("transformers")
 Write = Callable[..., Path]
@@ -404,3 +408,64 @@ def test_minilm_where_its_package_is(write_config: Write, tmp_path: Path) -> Non
     rows = stored(tmp_path / "out", "blocks.3.mlp.hook_post")
     assert rows.shape[1] == 1536
     assert 0.75 < (rows < 0).float().mean() < 0.9  # most of what leaves a GELU is just below zero
+
+
+def test_a_module_that_runs_for_every_layer_is_refused(folder: Any, tmp_path: Path) -> None:
+    """As ALBERT's: what passed there would depend on which other sites were asked for."""
+    transformers = pytest.importorskip("transformers")
+    shared = tmp_path / "albert"
+    size = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 64}
+    config = transformers.AlbertConfig(**size, embedding_size=16, num_hidden_layers=3)
+    transformers.AlbertModel(config).save_pretrained(shared)
+    save_tokenizer(shared, framed=True)
+    site = "encoder.albert_layer_groups.0.albert_layers.0"
+    tap = Tap(model := load(str(shared)), {site: find(model.model, site)})
+    with pytest.raises(UsageError, match=f"{site} 3 times in a pass; take one that it runs once"):
+        tap.try_out(torch.ones(1, 8, dtype=torch.long))
+
+
+def test_what_a_kill_left_is_swept_up(write_config: Write, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    left = files.temporary_name(out / "harvest.yaml", 2**22 + 1)  # no process has this number
+    left.write_text("half")
+    harvest(settings.load(write_config()))
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(("key", "value"), [("rows", None), ("shards", None), ("rows", "many")])
+def test_a_damaged_manifest_is_a_line(
+    key: str, value: object, write_config: Write, tmp_path: Path
+) -> None:
+    config = settings.load(write_config())
+    harvest(config)
+    path = tmp_path / "out" / "blocks.1.hook_resid_pre" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "complete": False, key: value}))
+    with pytest.raises(RunError, match=f"manifest.json: damaged: .*{key}"):
+        harvest(config)
+
+
+def test_continued_from_another_folder(
+    write_config: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    harvest(settings.load(write_config(text="{files: texts}", tokens=160)))
+    (tmp_path / "below").mkdir()
+    monkeypatch.chdir(tmp_path / "below")
+    again = harvest(settings.load(write_config(text="{files: ../below/../texts}", tokens=160)))
+    assert again.tokens == 0
+
+
+def test_a_dataset_that_breaks_off_is_a_line(
+    write_config: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rows() -> Iterator[dict[str, str]]:
+        yield {"text": "w1 w2 w3"}
+        raise ConnectionError("the network is gone\nand more")
+
+    library = SimpleNamespace(load_dataset=lambda *_, **__: rows())
+    monkeypatch.setitem(sys.modules, "datasets", library)  # type: ignore[arg-type]
+    said = "dataset some: cannot be loaded: the network is gone$"
+    with pytest.raises(UsageError, match=said):
+        harvest(settings.load(write_config(text="{dataset: some}")))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -16,13 +18,13 @@ pytest.importorskip("transformers")
 from saesweep.config import SweepConfig
 from saesweep.config_file import changed, parse_config
 from saesweep.data.activations import Normalization
-from saesweep.errors import ConfigError
+from saesweep.errors import ConfigError, UsageError
 from saesweep.files import read_rows
 from saesweep.harvesting import settings
 from saesweep.harvesting.harvest import harvest
 from saesweep.harvesting.model import load
 from saesweep.harvesting.recovered import Passage, losses, passage, recovered
-from saesweep.harvesting.sites import find
+from saesweep.harvesting.sites import Site, find
 from saesweep.harvesting.splice import logits
 from saesweep.reporting import Reporter
 from saesweep.sweep import new_run, run_sweep
@@ -197,3 +199,49 @@ def test_a_passage_needs_no_model_twice(harvested: Path) -> None:
     one, other = (passage(config_of(harvested).data, 64) for _ in range(2))
     assert isinstance(one, Passage)
     assert torch.equal(one.ids, other.ids)
+
+
+def test_a_harvest_by_relative_paths_is_found_from_anywhere(
+    write_config: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    harvest(settings.load(write_config(text="{files: texts}", sites=SITES[0])))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = passage(config_of(tmp_path / "out" / SITES[0]).data, 64)
+    assert found.tokens > 0
+
+
+def test_a_manifest_without_its_text_is_a_line(harvested: Path) -> None:
+    path = harvested / "manifest.json"
+    before = path.read_text()
+    manifest = json.loads(before)
+    del manifest["text_sha256"]
+    path.write_text(json.dumps(manifest))
+    try:
+        with pytest.raises(UsageError, match=r"manifest\.json: damaged: .text_sha256. is None"):
+            passage(config_of(harvested).data, 64)
+    finally:
+        path.write_text(before)
+
+
+def test_a_module_that_is_given_its_input_by_name_is_spliced() -> None:
+    class Inner(torch.nn.Module):
+        def forward(self, number: int, *, x: Tensor) -> Tensor:
+            return number * x
+
+    class Outer(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = Inner()
+
+        def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Any:
+            given = input_ids.float()[..., None].expand(-1, -1, 4)
+            return SimpleNamespace(logits=self.inner(2, x=given))
+
+    model = Outer()
+    language_model = SimpleNamespace(model=model, device=torch.device("cpu"))
+    ids, keep = torch.tensor([[3, 5]]), torch.tensor([[False, True]])
+    site = Site(model.inner, "inner", "input")
+    found = logits(language_model, ids, site, keep, torch.zeros_like)  # type: ignore[arg-type]
+    assert found[0, :, 0].tolist() == [6, 0]

@@ -35,10 +35,13 @@ def close(one: Tensor, other: Tensor) -> None:
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-def taken(model: Any, names: list[str]) -> dict[str, Tensor]:
+def tap_of(model: Any, names: list[str]) -> Tap:
     wrapped = LanguageModel(model, None, True, "", None, torch.device("cpu"))
-    tap = Tap(wrapped, {name: find(model, name) for name in names})
-    return tap.rows(IDS, torch.ones_like(IDS, dtype=torch.bool))
+    return Tap(wrapped, {name: find(model, name) for name in names})
+
+
+def taken(model: Any, names: list[str]) -> dict[str, Tensor]:
+    return tap_of(model, names).rows(IDS, torch.ones_like(IDS, dtype=torch.bool))
 
 
 def linear(module: Any, x: Tensor) -> Tensor:
@@ -162,4 +165,4 @@ def test_a_module_that_is_not_run_is_a_line(network: Network) -> None:
     model = network("gpt2")
     model.idle = torch.nn.Linear(2, 2)
     with pytest.raises(UsageError, match="the model does not run its module idle"):
-        taken(model, ["idle"])
+        tap_of(model, ["idle"]).try_out(IDS)

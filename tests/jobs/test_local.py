@@ -195,6 +195,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def kill_jobs(run: Run, number: int, times: int) -> threading.Thread:
     """Kills a job, ``times`` times, each time when its first cell has a new checkpoint."""
+    struck = []
 
     def kill() -> None:
         for _ in range(times):
@@ -203,8 +204,11 @@ def kill_jobs(run: Run, number: int, times: int) -> threading.Thread:
     def strike(since: int) -> bool:
         for name, claim in run.running().items():
             path = run.folder(name).path / "checkpoint.safetensors"
-            if path.exists() and path.stat().st_mtime_ns > since:
+            # One that was told to stop writes a checkpoint, too, before it ends.
+            is_new = path.exists() and path.stat().st_mtime_ns > since
+            if is_new and claim.pid not in struck:
                 os.kill(claim.pid, number)
+                struck.append(claim.pid)
                 return True
         return False
 

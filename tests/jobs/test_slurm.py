@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -465,7 +464,7 @@ def test_what_is_needed_is_named(programs: Path, monkeypatch: pytest.MonkeyPatch
     (programs / "sbatch").unlink()
     with pytest.raises(UsageError, match="no sbatch here"):
         Slurm(JobsConfig(backend="slurm"))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(backend, "is_installed", lambda name: False)
     with pytest.raises(UsageError, match=r"needs submitit: pip install 'saesweep\[slurm\]'"):
         Slurm(JobsConfig(backend="slurm"))
 

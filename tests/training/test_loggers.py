@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from saesweep.catalogue import HISTORY
 from saesweep.config import SweepConfig
 from saesweep.errors import UsageError
+from saesweep.extras import is_installed
 from saesweep.run_folder import Run
 from saesweep.sweep import new_run, run_sweep
 from saesweep.training import loggers
@@ -82,7 +84,7 @@ def test_a_cell_that_goes_on_has_each_step_once(
 def test_a_package_that_is_missing_is_said_before_anything_trains(
     small: SweepConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loggers.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(loggers, "is_installed", lambda name: False)
     with pytest.raises(UsageError, match=r"jobs\.loggers: wandb is not installed; pip install"):
         new_run(logged(small, "wandb"), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -152,3 +154,15 @@ def test_a_logger_that_fails_is_dropped(
     assert event["logger"] == "wandb"
     for cell in summary.run.cells:
         assert summary.run.folder(cell).logs().count("wandb failed, and logs no more") == 1
+
+
+def test_a_folder_of_that_name_is_no_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `wandb` leaves one beside every script that used it."""
+    (tmp_path / "some_logger").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not is_installed("some_logger")
+    (tmp_path / "some_logger" / "__init__.py").touch()
+    importlib.invalidate_caches()
+    assert is_installed("some_logger")
