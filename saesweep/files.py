@@ -35,10 +35,12 @@ def atomic_write(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a temporary file, flush it to disk, and move it to ``path``.
 
     The temporary name has the same ending. Raises ``StorageError`` if the disk refuses; ``path`` is
-    then as it was before.
+    then as it was before. A device or a pipe is never replaced by a file: root could, /dev/null.
     """
     temporary = temporary_name(path, os.getpid())
     try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError("not a regular file")
         path.parent.mkdir(parents=True, exist_ok=True)
         write(temporary)
         _flush(temporary, os.O_RDWR)

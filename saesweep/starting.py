@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 from pathlib import Path
+from shlex import quote
 
 from saesweep import files
 from saesweep.config import NAME
@@ -20,6 +21,8 @@ def write_start(path: Path, kind: str) -> Path:
     """
     if kind not in KINDS:
         raise UsageError(f"--kind {kind}: should be one of {', '.join(KINDS)}")
+    if not str(path).isprintable():
+        raise UsageError(f"{str(path)!r}: should be a name without control characters")
     if path.is_dir():
         raise UsageError(f"{path}: is a folder; name a file in it, as {path / 'sweep.yaml'}")
     if path.exists() or path.is_symlink():
@@ -36,4 +39,4 @@ def start(path: Path, kind: str) -> str:
     """
     text = (resources.files("saesweep") / "starts" / f"{kind}.yaml").read_text("utf-8")
     name = path.stem if re.fullmatch(NAME, path.stem) else kind
-    return text.replace("{file}", str(path)).replace("{name}", name)
+    return text.replace("{file}", quote(str(path))).replace("{name}", name)

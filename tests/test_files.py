@@ -7,6 +7,7 @@ import json
 import math
 import os
 import resource
+import stat
 import subprocess
 import sys
 import tempfile
@@ -455,3 +456,11 @@ def test_a_device_or_a_pipe_is_not_read(read: Any, tmp_path: Path) -> None:
     for path in (endless, pipe):
         with pytest.raises(RunError, match="not a regular file"):
             read(path)
+
+
+def test_a_device_or_a_pipe_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(StorageError, match="not a regular file"):
+        files.write_text(tmp_path / "pipe", "text")
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]

@@ -53,3 +53,11 @@ def test_what_is_wrong_says_what_is_allowed(tmp_path: Path) -> None:
         write_start(tmp_path, "toy")
     write_start(tmp_path / "not a name!.yaml", "toy")
     assert load_config(tmp_path / "not a name!.yaml").name == "toy"
+
+
+def test_names_that_a_shell_would_split(tmp_path: Path, saesweep: Command) -> None:
+    done = saesweep("init", "my sweep #1.yaml")
+    assert "`saesweep run 'my sweep #1.yaml' --dry-run`" in done.stdout
+    assert load_config(tmp_path / "my sweep #1.yaml").name == "toy"
+    with pytest.raises(UsageError, match="without control characters"):
+        write_start(tmp_path / "a\nb.yaml", "toy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -26,7 +27,8 @@ def init(
     from saesweep.starting import write_start
 
     write_start(path, kind)
-    print(f"{path}: {kind} sweep; `saesweep run {path} --dry-run` says what it would take")
+    command = f"saesweep run {quote(str(path))} --dry-run"
+    print(f"{path}: {kind} sweep; `{command}` says what it would take")
 
 
 def doctor(

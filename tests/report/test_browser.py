@@ -129,6 +129,7 @@ def test_a_click_opens_the_cell(show: Any, finished: Run) -> None:
 
 def test_a_link_to_a_cell_opens_it(show: Any, finished: Run) -> None:
     opened = show(finished)
+    opened.page.evaluate("() => location.hash = '%'")  # cut short by whoever copied it
     opened.page.evaluate("name => location.hash = name", f"{finished.name}/l1=0.1_dict=8")
     opened.page.wait_for_selector("#cell .plots .js-plotly-plot")
     assert opened.text("#cell-title") == "l1=0.1_dict=8"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -68,3 +69,11 @@ def test_a_run_without_a_finished_cell_has_a_page(copied: Run) -> None:
         shutil.rmtree(copied.folder(cell).path)
     page = write_report([copied]).read_text(encoding="utf-8")
     assert "4 waiting" in page
+
+
+def test_a_device_or_a_pipe_is_refused_at_once(finished: Run, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(UsageError, match="is no regular file"):
+            write_report([finished], path)
+    assert Path("/dev/null").is_char_device()

@@ -28,7 +28,12 @@ const choose = (id, choices, state, name, draw) => {
 };
 
 const openFromAddress = () => {
-  const [label, name] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  let label, name;
+  try {
+    [label, name] = location.hash.slice(1).split("/").map(decodeURIComponent);
+  } catch (error) {
+    return; // an address that somebody cut short
+  }
   const point = points.find((one) => one.run.label === label && one.cells.some((i) => one.run.cells[i].name === name));
   if (point) openCell(point, point.cells.find((i) => point.run.cells[i].name === name));
 };
