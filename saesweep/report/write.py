@@ -45,8 +45,9 @@ def _check(path: Path) -> None:
     """Refuse to write over what is not such a page."""
     if path.is_dir():
         raise UsageError(f"--out {path}: is a folder; name a file in it, as {path / NAME}")
-    if path.exists() and not path.is_file():
-        raise UsageError(f"--out {path}: is no regular file; choose another")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        # The file takes the place of what is there, which may be /dev/stdout.
+        raise UsageError(f"--out {path}: is a link, or no regular file; choose another")
     head = ""
     with contextlib.suppress(FileNotFoundError), path.open(encoding="utf-8", errors="replace") as f:
         head = f.read(HEAD)

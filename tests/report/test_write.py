@@ -73,7 +73,9 @@ def test_a_run_without_a_finished_cell_has_a_page(copied: Run) -> None:
 
 def test_a_device_or_a_pipe_is_refused_at_once(finished: Run, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", Path("/dev/null")):
-        with pytest.raises(UsageError, match="is no regular file"):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/null"), Path("/dev/stdout")):
+        with pytest.raises(UsageError, match="is a link, or no regular file"):
             write_report([finished], path)
+    assert (tmp_path / "link").is_symlink()
     assert Path("/dev/null").is_char_device()
