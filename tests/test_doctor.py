@@ -32,6 +32,8 @@ def test_a_machine_that_can_train_is_told_so(tmp_path: Path, saesweep: Command) 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("nothing would stop a run\n")
     assert torch.__version__ in done.stdout
+    # A path is not broken.
+    assert all(len(line) <= 80 or "/" in line for line in done.stdout.splitlines())
     assert list(tmp_path.iterdir()) == []
     data = json.loads(saesweep("doctor", "--json").stdout)
     assert data["stops"] == 0

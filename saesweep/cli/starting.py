@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from saesweep import terminal
 from saesweep.cli.options import Json, Overrides
+
+if TYPE_CHECKING:
+    from saesweep.doctor import Finding
 
 MARKS = {"ok": "ok", "note": "--", "stop": "STOP"}
 
@@ -54,6 +58,19 @@ def doctor(
     else:
         wide = max(len(finding.what) for finding in findings)
         for finding in findings:
-            print(f"{MARKS[finding.state]:<4}  {finding.what:<{wide}}  {finding.words}")
+            print(_shown(finding, wide))
         print("nothing would stop a run" if not stops else f"{stops} would stop a run: see STOP")
     raise typer.Exit(1 if stops else 0)
+
+
+def _shown(finding: Finding, wide: int) -> str:
+    """In lines of at most 80 columns, where its words allow."""
+    begins = f"{MARKS[finding.state]:<4}  {finding.what:<{wide}}  "
+    return textwrap.fill(
+        finding.words,
+        width=80,
+        initial_indent=begins,
+        subsequent_indent=" " * len(begins),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
