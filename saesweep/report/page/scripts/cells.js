@@ -18,7 +18,7 @@ const inOrder = (shown, column) => {
     const [x, y] = [column.value(a), column.value(b)];
     if (typeof x === "string") return sign * x.localeCompare(y, undefined, { numeric: true });
     if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
-    return sign * (x - y);
+    return x === y ? 0 : sign * (x - y); // infinities have no difference
   };
   return [...shown].sort(compare);
 };
