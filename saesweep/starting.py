@@ -7,6 +7,8 @@ from importlib import resources
 from pathlib import Path
 from shlex import quote
 
+import yaml
+
 from saesweep import files
 from saesweep.config import NAME
 from saesweep.errors import UsageError
@@ -39,4 +41,7 @@ def start(path: Path, kind: str) -> str:
     """
     text = (resources.files("saesweep") / "starts" / f"{kind}.yaml").read_text("utf-8")
     name = path.stem if re.fullmatch(NAME, path.stem) else kind
+    # In quotes where YAML would read a number, a truth value or nothing.
+    is_plain = name[0].isalpha() and yaml.safe_load(name) == name
+    name = name if is_plain else f'"{name}"'
     return text.replace("{file}", quote(str(path))).replace("{name}", name)

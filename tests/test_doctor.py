@@ -109,3 +109,9 @@ def test_what_a_config_lacks_stops_its_run(tmp_path: Path, monkeypatch: pytest.M
         "grid: {l1: [1], dict_ratio: [2]}\n"
     )
     assert examine(tmp_path, short)[-2].state == "stop"
+
+
+def test_overrides_without_a_config_are_refused(saesweep: Command) -> None:
+    done = saesweep("doctor", "--set", "train.lr=3")
+    assert done.returncode == 2
+    assert done.stderr == "error: --set is for a config: name its file, too\n"

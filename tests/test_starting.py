@@ -55,6 +55,11 @@ def test_what_is_wrong_says_what_is_allowed(tmp_path: Path) -> None:
     assert load_config(tmp_path / "not a name!.yaml").name == "toy"
 
 
+@pytest.mark.parametrize("stem", ["2026", "null", "true", "1e3", "no"])
+def test_names_that_yaml_reads_otherwise(tmp_path: Path, stem: str) -> None:
+    assert load_config(write_start(tmp_path / f"{stem}.yaml", "toy")).name == stem
+
+
 def test_names_that_a_shell_would_split(tmp_path: Path, saesweep: Command) -> None:
     done = saesweep("init", "my sweep #1.yaml")
     assert "`saesweep run 'my sweep #1.yaml' --dry-run`" in done.stdout

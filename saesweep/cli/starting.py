@@ -49,7 +49,10 @@ def doctor(
     """
     from saesweep.config_file import load_config
     from saesweep.doctor import examine
+    from saesweep.errors import UsageError
 
+    if overrides and config is None:
+        raise UsageError("--set is for a config: name its file, too")
     loaded = load_config(config, overrides or []) if config else None
     findings = examine(out, loaded)
     stops = sum(finding.state == "stop" for finding in findings)

@@ -30,6 +30,7 @@ def write_report(
     ``StorageError`` where the disk refuses.
     """
     path = out or default_path(runs)
+    _refuse_twice(runs)
     _check(path)
     text = render(payload(runs, path.parent, inline=inline, progress=progress))
     files.write_text(path, text)
@@ -39,6 +40,14 @@ def write_report(
 def default_path(runs: Sequence[Run]) -> Path:
     """Where the page of ``runs`` is written if nobody says."""
     return (runs[0].path if len(runs) == 1 else runs[0].path.resolve().parent) / NAME
+
+
+def _refuse_twice(runs: Sequence[Run]) -> None:
+    seen: dict[Path, Path] = {}
+    for run in runs:
+        if before := seen.get(run.path.resolve()):
+            raise UsageError(f"{run.path}: is the same run as {before}; name each once")
+        seen[run.path.resolve()] = run.path
 
 
 def _check(path: Path) -> None:

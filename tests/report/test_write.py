@@ -79,3 +79,10 @@ def test_a_device_or_a_pipe_is_refused_at_once(finished: Run, tmp_path: Path) ->
             write_report([finished], path)
     assert (tmp_path / "link").is_symlink()
     assert Path("/dev/null").is_char_device()
+
+
+def test_a_run_is_taken_once(finished: Run, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(finished.path)
+    with pytest.raises(UsageError, match="link: is the same run as"):
+        write_report([finished, Run(tmp_path / "link")], tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
