@@ -77,19 +77,24 @@ def run(
 ) -> Run:
     """Train the grid of ``config`` (a config, or the path of one) and return its run.
 
-    ``changes`` are overrides, as ``["train.lr=3e-4", "jobs.fail_fast=true"]``. Does what ``saesweep
-    run`` does. A cell that fails does not raise: see the ``state`` column of ``Run.metrics()``.
+    ``changes`` are overrides, as ``["train.lr=3e-4", "jobs.fail_fast=true"]``, or a single one.
+    Does what ``saesweep run`` does. A cell that fails does not raise: see the ``state`` column of
+    ``Run.metrics()``.
     Raises ``ConfigError`` for a wrong config, ``RunError`` where ``out/name`` exists,
     ``StorageError`` where the disk refuses. An interrupt writes checkpoints first.
     """
+    from saesweep.config import SweepConfig
     from saesweep.config_file import changed, load_config
     from saesweep.notebook import Run
     from saesweep.sweep import new_run, run_sweep
 
+    changes = [changes] if isinstance(changes, str) else changes
     if isinstance(config, str | Path):
         loaded = load_config(config, changes)
-    else:
+    elif isinstance(config, SweepConfig):
         loaded = changed(config, changes) if changes else config
+    else:
+        raise TypeError(f"config should be a SweepConfig or a path, not {type(config).__name__}")
     return Run(run_sweep(new_run(loaded, out, name), reporter).run.path)
 
 
@@ -102,13 +107,13 @@ def resume(
 ) -> Run:
     """Continue the run at ``path`` from its checkpoints, as ``saesweep resume`` does.
 
-    ``changes`` are overrides of `jobs`, as ``["jobs.device=cuda:1", "jobs.stack=1"]``.
+    ``changes`` are overrides of `jobs`, as ``["jobs.device=cuda:1", "jobs.stack=1"]``, or one.
     """
     from saesweep.notebook import Run
     from saesweep.sweep import run_sweep
 
     run = Run(path)
-    settings = run.settings(changes)
+    settings = run.settings([changes] if isinstance(changes, str) else changes)
     run_sweep(run, reporter, settings=settings, retry_failed=retry_failed)
     return run
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 State = Literal["done", "failed", "damaged", "waiting"]
 """``damaged``: a result is there, but not the files that it was made with."""
+UNFINISHED = ("waiting", "queued", "running", "interrupted")
+"""What a cell that waits may be to who knows its run, too (see `Run.state`): `resume` ends it."""
 
 RESULT, ERROR = "result.json", "error.txt"
 CHECKPOINT, NEXT_CHECKPOINT = "checkpoint.safetensors", "checkpoint.next.safetensors"

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,11 @@ class Run(run_folder.Run):
         rows = self.metrics()
         known = {main_metric(row) for row in rows if row["state"] == "done"}
         keys = [] if not known else SHOWN_WITHOUT if known == {"fvu"} else SHOWN
-        heatmaps = [_image(self.heatmap(key), METRICS[key].title) for key in keys]
+        heatmaps = [
+            _image(self.heatmap(key, over=axis.key), f"{METRICS[key].title} over {axis.title}")
+            for axis in self.sparsity_axes
+            for key in keys
+        ]
         return (
             f"<p>{escape(summary_line(rows, self.path))}</p>{results_html(rows, MOST_ROWS)}"
             f'<div style="display:flex;flex-wrap:wrap;gap:8px">{"".join(heatmaps)}</div>'
@@ -67,16 +72,18 @@ class Run(run_folder.Run):
             ) from None
         return pd.DataFrame(self.metrics()).set_index("cell")
 
-    def matrix(self, metric: str, *, over: str | None = None, variant: str = "") -> np.ndarray:
+    def matrix(
+        self, metric: str, *, over: str | None = None, variant: str | None = None
+    ) -> np.ndarray:
         """A metric over the grid: [sizes, penalties], both rising; NaN where it is not known.
 
         Means over seeds. ``over`` is the sparsity axis, as ``k``, and ``variant`` is what else
-        differs, as in the titles of heatmaps; without them the first that the run has.
+        differs, as in the titles of heatmaps: ``UsageError`` where there are several and none is
+        chosen.
         """
         table = self._table(metric, over)
-        if variant and variant not in table.variants:
-            raise UsageError(f"no variant {variant!r}: there are {', '.join(table.variants)}")
-        return table.panels(metric)[table.variants.index(variant) if variant else 0].values
+        chosen = _one_of(table.variants, variant, "variant")
+        return table.panels(metric)[table.variants.index(chosen)].values
 
     def heatmap(self, metric: str, *, over: str | None = None) -> Figure:
         """The heatmap of a metric, as `saesweep plot` draws it; ``over`` as for `matrix`."""
@@ -131,9 +138,17 @@ class Run(run_folder.Run):
 
         check_metrics([metric])
         tables = {table.axis.key: table for table in grid_tables(self)}
-        if over is not None and over not in tables:
-            raise UsageError(f"no sparsity axis {over!r}: there are {', '.join(tables)}")
-        return tables[over] if over else next(iter(tables.values()))
+        return tables[_one_of([*tables], over, "over")]
+
+
+def _one_of(there: Sequence[str], wanted: str | None, name: str) -> str:
+    """What is ``wanted`` of what is there, or all that is there; ``UsageError`` if neither is."""
+    if wanted is None and len(there) == 1:
+        return there[0]
+    if wanted is None or wanted not in there:
+        found = ", ".join(map(repr, there))
+        raise UsageError(f"{name}={wanted!r}: this run has {found}; choose one of them")
+    return wanted
 
 
 class Animation:

@@ -13,7 +13,10 @@ from saesweep.grid import Job, expand, plan
 from saesweep.jobs.backends import Backend, backend
 from saesweep.reporting import counted, duration
 from saesweep.schedule import snapshot_count
-from saesweep.training.estimate import training_seconds
+from saesweep.training.estimate import Seconds, job_seconds
+
+MOST_JOBS = 20
+"""Of which the text speaks one by one."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +38,14 @@ class _Plan:
     place: Backend
     jobs: list[Job]
     rows: _Rows | None
-    training: list[float] | None
-    """Seconds that each job trains; None where that was not measured, as on a GPU."""
-
-    def seconds(self, config: SweepConfig) -> list[float] | None:
-        """About how long each job takes, with its snapshots."""
-        if self.training is None:
-            return None
-        return [
-            seconds * (1 + _evaluation_share(config, job, self.rows))
-            for seconds, job in zip(self.training, self.jobs, strict=True)
-        ]
+    seconds: list[Seconds] | None
+    """About how long each job takes; None where that was not measured, as on a GPU."""
 
 
 def plan_json(config: SweepConfig) -> str:
     """The plan for a program; ``RunError`` where the shards that it needs are not there."""
     plan = _plan(config)
-    rows, seconds = plan.rows, plan.seconds(config)
+    rows, seconds = plan.rows, plan.seconds
     jobs: list[dict[str, Any]] = [
         {
             "cells": [cell.name for cell in job.cells],
@@ -60,7 +54,8 @@ def plan_json(config: SweepConfig) -> str:
             "bytes": job.bytes,
             "snapshots": _snapshots(config, job),
             "evaluation_share": _evaluation_share(config, job, rows),
-            "seconds": seconds and seconds[index],
+            "seconds": seconds and seconds[index].whole,
+            "snapshot_seconds": seconds and seconds[index].snapshots,
         }
         for index, job in enumerate(plan.jobs)
     ]
@@ -75,7 +70,7 @@ def plan_text(config: SweepConfig) -> str:
     ``RunError`` where the shards that it needs are not there.
     """
     plan = _plan(config)
-    jobs, rows, seconds = plan.jobs, plan.rows, plan.seconds(config)
+    jobs, rows = plan.jobs, plan.rows
     cells = sum(len(job.cells) for job in jobs)
     lines = [f"{config.name}: {counted(cells, 'cell')} in {counted(len(jobs), 'job')}"]
     for axis, values in config.grid.items():
@@ -84,26 +79,33 @@ def plan_text(config: SweepConfig) -> str:
     if rows:
         lines.append(f"{rows.train:,} rows to train on, {rows.evaluation:,} others to measure on")
     lines.append(plan.place.describe())
-    for number, job in enumerate(jobs[:20], start=1):
+    for index, job in enumerate(jobs[:MOST_JOBS]):
         stacked = f"{len(job.cells)} cells stacked" if len(job.cells) > 1 else job.cells[0].name
+        size, memory = job.cells[0].train.batch_size, job.bytes / 2**20
         lines.append(
-            f"job {number}: {stacked}, {_steps(job):,} steps of {job.cells[0].train.batch_size:,} "
-            f"samples, about {job.bytes / 2**20:,.0f} MiB"
-            + (f", {_about(seconds[number - 1])}" if seconds else "")
+            f"job {index + 1}: {stacked}, {_steps(job):,} steps of {size:,} samples, "
+            f"about {memory:,.0f} MiB"
         )
         if rows:
             lines.append(f"  {_number(rows.passes(job))} passes over the rows")
-        lines.append(
-            f"  {_snapshots(config, job)} snapshots, whose evaluation takes about "
-            f"{_percent(_evaluation_share(config, job, rows))} of what training takes"
-        )
-    if len(jobs) > 20:
-        lines.append(f"… and {len(jobs) - 20} more jobs")
-    if seconds:
-        lines.append(
-            f"{_about(sum(seconds))} in all, from a few measured steps; then tables and figures"
-        )
+        lines.append(f"  {_takes(config, job, plan, index)}")
+    if len(jobs) > MOST_JOBS:
+        lines.append(f"… and {len(jobs) - MOST_JOBS} more jobs")
+    if plan.seconds:
+        whole = sum(one.whole for one in plan.seconds)
+        lines.append(f"{_about(whole)} in all, from a few measured steps; then tables and figures")
     return "\n".join(lines)
+
+
+def _takes(config: SweepConfig, job: Job, plan: _Plan, index: int) -> str:
+    """How long the job takes, or where that was not measured what its snapshots add."""
+    count = counted(_snapshots(config, job), "snapshot")
+    if plan.seconds:
+        seconds = plan.seconds[index]
+        share = _percent(seconds.snapshots / seconds.whole)
+        return f"{_about(seconds.whole)}, {share} of it for {count}"
+    share = _percent(_evaluation_share(config, job, plan.rows))
+    return f"{count}, whose evaluation takes about {share} of what training takes"
 
 
 def _plan(config: SweepConfig) -> _Plan:
@@ -115,7 +117,8 @@ def _plan(config: SweepConfig) -> _Plan:
         rows = _Rows(train, min(held, config.eval.n_samples))
     # A GPU may be another process's, and a cluster another machine.
     here = config.jobs.backend == "local" and place.device == "cpu"
-    return _Plan(place, jobs, rows, training_seconds(config, jobs) if here else None)
+    samples = rows.evaluation if rows else config.eval.n_samples
+    return _Plan(place, jobs, rows, job_seconds(config, jobs, samples) if here else None)
 
 
 def _about(seconds: float) -> str:

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +58,9 @@ class Run:
                 "(of a variant) that is not installed here"
             ) from None
         self.cells: list[Cell] = expand(self.config)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
 
     @classmethod
     def create(
@@ -143,6 +146,18 @@ class Run:
         cell = self.cell(cell) if isinstance(cell, str) else cell
         return CellFolder(self.path / "cells" / cell.name, cell)
 
+    def state(self, cell: Cell | str, running: Collection[str]) -> str:
+        """What has become of a cell: as `CellFolder.state`, but of those that wait, ``running``
+        where it is in `running`, and ``interrupted`` where it was begun and no job has it now.
+        """
+        folder = self.folder(cell)
+        state = folder.state()
+        if state != "waiting":
+            return state
+        if folder.cell.name in running:
+            return "running"
+        return "interrupted" if folder.is_begun() else "waiting"
+
     def history(self, cell: Cell | str) -> Arrays:
         """The columns of a cell's ``history.csv``, [snapshots] each."""
         return self.folder(cell).history()
@@ -173,15 +188,17 @@ class Run:
 
         ``pandas.DataFrame(run.metrics())`` makes a table of it.
         """
-        across = self._across_cells()
+        across, running = self._across_cells(), self.running()
         for name, found in self._recovered().items():
             across[name] = {**across.get(name, {}), **found}
-        return [self._row(cell, across.get(cell.name, {})) for cell in self.cells]
+        return [
+            self._row(cell, self.state(cell, running), across.get(cell.name, {}))
+            for cell in self.cells
+        ]
 
-    def _row(self, cell: Cell, across: Row) -> Row:
-        folder = self.folder(cell)
-        state = folder.state()
-        known = {**folder.result()["metrics"], **across} if state == "done" else {}
+    def _row(self, cell: Cell, state: str, across: Row) -> Row:
+        done = state == "done"
+        known = {**self.folder(cell).result()["metrics"], **across} if done else {}
         values = {key: known.get(key, math.nan) for key in METRICS}
         return {**self.describe(cell), "state": state, **values}
 
@@ -237,14 +254,14 @@ class Run:
     def baselines(self) -> list[Row]:
         """The rows of ``metrics/baselines.csv``; none if it is not there."""
         path = self.metrics_dir / "baselines.csv"
-        rows = files.read_rows(path) if os.path.exists(path) else []
-        for row in rows:
-            numbers = [row.get("dict_size"), *(row.get(key, math.nan) for key in METRICS)]
-            if "baseline" not in row or not all(isinstance(one, int | float) for one in numbers):
-                raise RunError(
-                    f"{path}: damaged: not rows of baselines; `saesweep resume {self.path}` "
-                    "makes it again once it is deleted"
-                )
+        if not os.path.exists(path):
+            return []
+        try:
+            rows = files.read_rows(path)
+            if not all(map(_is_baseline, rows)):
+                raise RunError(f"{path}: damaged: not rows of baselines")
+        except RunError as error:
+            raise RunError(f"{error}; `saesweep resume {self.path}` makes it again") from None
         return rows
 
     def imported(self) -> list[Row]:
@@ -371,6 +388,11 @@ class Run:
             if folder.checkpoints() and folder.state() == "done":
                 folder.drop_checkpoints()
         files.sweep_up(self.path)
+
+
+def _is_baseline(row: Row) -> bool:
+    numbers = [row.get("dict_size"), *(row.get(key, math.nan) for key in METRICS)]
+    return "baseline" in row and all(isinstance(one, int | float) for one in numbers)
 
 
 def _claim(out: Path, name: str | None) -> Path:

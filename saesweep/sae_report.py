@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from saesweep.cell_folder import CellFolder
+from saesweep.cell_folder import UNFINISHED, CellFolder
 from saesweep.data.batch import Source
 from saesweep.data.sources import source_of
 from saesweep.dictionaries.sae import SAE
@@ -209,15 +209,14 @@ def report(run: Run, name: str, top: int = 10) -> SaeReport:
 
 def _finished(run: Run, name: str) -> CellFolder:
     """The folder of a cell that is done; ``RunError`` says how it would be."""
-    folder = run.folder(name)
-    state = folder.state()
+    folder, state = run.folder(name), run.state(name, run.running())
     if state == "done":
         return folder
     where = f"{run.path}: cell {name}"
-    if state == "waiting" and name in run.running():
+    if state == "running":
         raise RunError(f"{where} is being trained; `saesweep status {run.path} --watch` follows it")
     why = f": {folder.error()}" if state == "failed" else ""
-    retry = "" if state == "waiting" else " --retry-failed"
+    retry = "" if state in UNFINISHED else " --retry-failed"
     raise RunError(f"{where} is {state}{why}; `saesweep resume {run.path}{retry}` trains it")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from rich.table import Table
 
 from saesweep.catalogue import METRICS, main_metric
+from saesweep.cell_folder import UNFINISHED
 from saesweep.files import Row, to_json
 from saesweep.metrics.seeds import Point, points, seed_count
 from saesweep.run_folder import Run
@@ -173,7 +174,9 @@ def summary_line(rows: Sequence[Row], path: str | Path) -> str:
     means = f"; means over {seeds} seeds, ± standard deviation of {main}" if seeds > 1 else ""
     states = {row["state"] for row in rows}
     hint = ""
-    if "waiting" in states:
+    if "running" in states:
+        hint += f"\n`saesweep status {path} --watch` follows those that run"
+    elif states & {*UNFINISHED}:
         hint += f"\n`saesweep resume {path}` goes on with those that wait"
     if states & {"failed", "damaged"}:
         hint += f"\n`saesweep resume {path} --retry-failed` trains the others again"
@@ -189,22 +192,16 @@ def status_rows(run: Run, queued: Collection[str] = (), before: Sequence[Row] = 
     running = run.running()
     known = {row["cell"]: row for row in before if row["state"] == "done"}
     return [
-        known.get(cell.name) or _status(run, cell.name, cell.name in running, cell.name in queued)
+        known.get(cell.name) or _status(run, cell.name, running, cell.name in queued)
         for cell in run.cells
     ]
 
 
-def _status(run: Run, name: str, running: bool, queued: bool) -> Row:
-    folder = run.folder(name)
-    state: str = folder.state()
+def _status(run: Run, name: str, running: Collection[str], queued: bool) -> Row:
+    folder, state = run.folder(name), run.state(name, running)
+    if queued and state in ("waiting", "interrupted"):
+        state = "queued"
     epochs = folder.cell.train.epochs
-    if state == "waiting":
-        if running:
-            state = "running"
-        elif queued:
-            state = "queued"
-        elif folder.is_begun():
-            state = "interrupted"
     epoch, latest = folder.progress(otherwise=epochs if state == "done" else 0)
     return {
         "cell": name,

@@ -102,12 +102,50 @@ def test_a_matrix_of_seeds_and_variants_says_which(seeds: Run) -> None:
     matrix = seeds.matrix("mmcs", over="k", variant="topk")
     assert matrix.shape == (2, 2)
     assert matrix[0, 0] == pytest.approx(np.mean([row["mmcs"] for row in rows]))
-    with pytest.raises(UsageError, match="no sparsity axis 'l2': there are l1, k"):
+    with pytest.raises(UsageError, match="over='l2': this run has 'l1', 'k'; choose one"):
         seeds.matrix("mmcs", over="l2")
-    with pytest.raises(UsageError, match="no variant 'gated'"):
-        seeds.matrix("mmcs", variant="gated")
+    with pytest.raises(UsageError, match="over=None: this run has 'l1', 'k'; choose one"):
+        seeds.heatmap("mmcs")
+    with pytest.raises(UsageError, match="variant='gated': this run has 'topk'"):
+        seeds.matrix("mmcs", over="k", variant="gated")
     with pytest.raises(UsageError, match="did you mean mmcs"):
         seeds.matrix("mmc")
+
+
+def test_a_matrix_of_several_variants_on_one_axis_needs_a_choice(tmp_path: Path) -> None:
+    config = (
+        SEEDS.replace("topk]", "gated]").replace(" k: [1, 2],", "").replace(", seed: [0, 1]", "")
+    )
+    run = saesweep.run(saesweep.parse_config(config), out=tmp_path)
+    with pytest.raises(UsageError, match="variant=None: this run has 'relu', 'gated'; choose one"):
+        run.matrix("mmcs")
+    assert not np.array_equal(
+        run.matrix("mmcs", variant="relu"), run.matrix("mmcs", variant="gated")
+    )
+    (html,) = [run._repr_html_()]
+    assert html.count("<img") == 4  # both are panels of each
+
+
+def test_a_run_of_several_axes_shows_them_all(seeds: Run) -> None:
+    alts = [image["alt"] or "" for image in Text(seeds._repr_html_()).images]
+    assert len(alts) == 8
+    assert sum("k, active latents" in alt for alt in alts) == 4
+
+
+def test_a_run_says_where_it_is(opened: Run) -> None:
+    assert repr(opened) == f"Run({str(opened.path)!r})"
+
+
+def test_a_single_change_may_be_given_alone(opened: Run, tmp_path: Path) -> None:
+    run = saesweep.run(opened.path / "config.yaml", out=tmp_path, changes="train.epochs=1")
+    assert {cell.train.epochs for cell in run.cells} == {1}
+    with pytest.raises(UsageError, match=r"--set train\.lr=1: .* only keys of jobs may change"):
+        saesweep.resume(run.path, changes="train.lr=1")
+
+
+def test_what_is_no_config_is_refused() -> None:
+    with pytest.raises(TypeError, match="a SweepConfig or a path, not NoneType"):
+        saesweep.run(None)  # type: ignore[arg-type]
 
 
 def test_figures_are_figures(opened: Run) -> None:

@@ -248,7 +248,7 @@ def test_metrics_are_those_of_cells_that_are_done_and_whole(run: Run) -> None:
     run.folder(third).fail("diverged")
     run.folder(fourth).begin("training")
     rows = {row["cell"]: row for row in run.metrics()}
-    states = ["done", "damaged", "failed", "waiting"]
+    states = ["done", "damaged", "failed", "interrupted"]
     assert [rows[name]["state"] for name in (first, second, third, fourth)] == states
     assert (rows[first]["mmcs"], rows[first]["mcc"]) == (0.5, 0.25)
     for name in (second, third, fourth):
@@ -477,6 +477,21 @@ def test_baselines_that_are_none_are_said(run: Run, text: str) -> None:
     (run.metrics_dir / "baselines.csv").write_text(text)
     with pytest.raises(RunError, match=r"baselines\.csv: damaged: not rows of baselines"):
         run.baselines()
+
+
+def test_a_cell_that_was_begun_and_has_no_job_is_interrupted(run: Run) -> None:
+    begun, trained, waits = (cell.name for cell in run.cells[:3])
+    for name in (begun, trained):
+        run.folder(name).begin("training")
+    with run.claim([run.cell(trained)]):
+        states = {row["cell"]: row["state"] for row in run.metrics()}
+    assert [states[name] for name in (begun, trained, waits)] == [
+        "interrupted",
+        "running",
+        "waiting",
+    ]
+    states = {row["cell"]: row["state"] for row in run.metrics()}
+    assert [states[name] for name in (begun, trained)] == ["interrupted", "interrupted"]
 
 
 def test_no_damage_to_any_file_of_a_run_makes_a_traceback(tmp_path: Path) -> None:

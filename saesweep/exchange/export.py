@@ -69,7 +69,8 @@ def _why_not(
         return f"{run.path}: no cell that is done to export; see `saesweep status {run.path}`"
     for cell in asked:
         if cell not in done:
-            return f"{cell.name}: {run.folder(cell).state()}; cells that are done can be exported"
+            state = run.state(cell, run.running())
+            return f"{cell.name}: {state}; cells that are done can be exported"
     variant = next(cell.variant for cell in asked if cell not in able)
     return f"{to} has nothing for the variant {variant}; --to safetensors has"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import warnings
 from collections.abc import Callable
@@ -32,7 +33,7 @@ CANNOT_FIT = (ArithmeticError, RuntimeError, ValueError, MemoryError)
 
 
 def write_baselines(run: Run, source: Source, reporter: Reporter, wishes: Wishes) -> None:
-    """Write ``metrics/baselines.csv``, unless it is there from before.
+    """Write ``metrics/baselines.csv``, unless it is there and whole from before.
 
     Baselines are fitted on samples of their own and measured on the evaluation set, as cells are.
 
@@ -40,8 +41,10 @@ def write_baselines(run: Run, source: Source, reporter: Reporter, wishes: Wishes
     out, and said so. All are, and nothing is written, where the data can no longer be read.
     """
     path = run.metrics_dir / "baselines.csv"
-    if path.exists():
-        return
+    with contextlib.suppress(RunError):  # one that is damaged is made again
+        run.baselines()
+        if path.exists():
+            return
     config = run.config
     try:
         samples = source.sample_set("baselines", FIT_SAMPLES)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from saesweep.cell_folder import UNFINISHED
 from saesweep.config import Scalar
 from saesweep.files import Row
 from saesweep.grid import Cell
@@ -36,7 +37,7 @@ class Point:
     def state(self) -> str:
         """``done`` if one of them is; otherwise what most keeps them from it: some may wait."""
         states = [str(row["state"]) for row in self.rows]
-        return next((state for state in ("done", "waiting") if state in states), states[0])
+        return next((state for state in ("done", *UNFINISHED) if state in states), states[0])
 
     def values(self, key: str) -> list[float]:
         """A metric of those cells that are done and have it."""

@@ -8,9 +8,11 @@ import pytest
 
 from saesweep.config import SweepConfig
 from saesweep.config_file import parse_config
+from saesweep.dictionaries.stack import Group
 from saesweep.grid import Job, expand, plan
+from saesweep.metrics.totals import EvaluationSet
 from saesweep.training import estimate
-from saesweep.training.estimate import training_seconds
+from saesweep.training.estimate import job_seconds
 
 CONFIG = """
 data: {activation_dim: 3, n_features: 4, mean_active: 1}
@@ -32,23 +34,45 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("clock")
-def test_all_steps_take_as_long_as_those_measured() -> None:
+def test_steps_and_snapshots_take_as_long_as_those_measured() -> None:
     config, jobs = planned(CONFIG.replace("EPOCHS", "50"))
-    assert training_seconds(config, jobs) == pytest.approx([50 * 3 * 0.01])
+    (seconds,) = job_seconds(config, jobs, samples=100)
+    assert seconds.training == pytest.approx(50 * 3 * 0.01)
+    assert seconds.snapshots == pytest.approx(6 * 0.01)  # 0, 10, … 50
+    assert seconds.whole == pytest.approx(1.56)
 
 
 @pytest.mark.usefixtures("clock")
 def test_smaller_jobs_cost_less_by_their_latents() -> None:
     config, jobs = planned(CONFIG.replace("EPOCHS", "50"), stack="1")
-    seconds = training_seconds(config, jobs)
-    assert seconds == pytest.approx([0.01 * 150 * job.cells[0].dict_size / 16 for job in jobs])
+    shares = [job.cells[0].dict_size / 16 for job in jobs]
+    found = job_seconds(config, jobs, samples=100)
+    assert [one.training for one in found] == pytest.approx([0.01 * 150 * one for one in shares])
+    assert [one.snapshots for one in found] == pytest.approx([0.01 * 6 * one for one in shares])
 
 
 @pytest.mark.usefixtures("clock")
 def test_of_large_jobs_few_cells_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "ENOUGH", 16 * 3)
     config, jobs = planned(CONFIG.replace("EPOCHS", "50"))
-    assert training_seconds(config, jobs) == pytest.approx([150 * 0.01 * 48 / 16])
+    (seconds,) = job_seconds(config, jobs, samples=100)
+    assert seconds.training == pytest.approx(150 * 0.01 * 48 / 16)
+
+
+@pytest.mark.usefixtures("clock")
+def test_of_large_evaluation_sets_a_part_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights: two cells of 8 latents and two of 16, at d = 3."""
+    monkeypatch.setattr(estimate, "PRODUCTS", 48 * 3 * 250)
+    measured: list[tuple[int, int]] = []
+
+    def look(group: Group, data: EvaluationSet, threshold: float) -> None:
+        measured.append((len(data), len(data.features)))
+
+    monkeypatch.setattr(estimate, "snapshot", look)
+    config, jobs = planned(CONFIG.replace("EPOCHS", "50"))
+    (seconds,) = job_seconds(config, jobs, samples=1000)
+    assert set(measured) == {(250, 1)}  # a quarter of the samples, and of the 4 features
+    assert seconds.snapshots == pytest.approx(6 * 0.01 * 4)
 
 
 def test_every_variant_and_cure_can_be_measured() -> None:
@@ -58,9 +82,9 @@ def test_every_variant_and_cure_can_be_measured() -> None:
         " l0_coefficient: [0.1], prior_rate: [0.1], dict_size: [8]}\n"
         "train: {epochs: 50, batch_size: 32, revive: auxk}\n"
     )
-    seconds = training_seconds(config, jobs)
+    seconds = job_seconds(config, jobs, samples=100)
     assert len(seconds) == 4
-    assert all(one > 0 for one in seconds)
+    assert all(one.training > 0 and one.snapshots > 0 for one in seconds)
 
 
 def test_activations_are_not_read() -> None:
@@ -68,4 +92,4 @@ def test_activations_are_not_read() -> None:
         "data: {source: activations, path: nowhere, activation_dim: 4}\n"
         "grid: {l1: [1], dict_ratio: [2]}\ntrain: {epochs: 5, batch_size: 32}\n"
     )
-    assert training_seconds(config, jobs)[0] > 0
+    assert job_seconds(config, jobs, samples=100)[0].training > 0

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 
+from saesweep.cell_folder import UNFINISHED
 from saesweep.figures.grid.cell_text import CellText
 from saesweep.figures.grid.heatmap_cells import draw_blanks, draw_cells, draw_corners, outline
 from saesweep.figures.grid.heatmap_legend import draw_bar, draw_key, draw_margin, entries, plan_key
@@ -35,7 +36,7 @@ MOST_TIES, MOST_SHARE = 8, 1 / 3
 class Panel:
     """One matrix [rows, columns] and the state of each cell; several share one colour scale.
 
-    States: `done`, `failed`, `damaged`, `waiting`, `running`, and `absent` where the grid has no
+    States: `done`, `failed`, `damaged`, one of `UNFINISHED`, and `absent` where the grid has no
     cell. Where values are means over seeds, of which there are `seeds`, `spreads` holds their
     standard deviations and `counts` how many seeds each is of.
     """
@@ -56,7 +57,7 @@ class Panel:
         words[done & np.isneginf(self.values)] = "−∞"
         for state in ("failed", "damaged"):
             words[self.states == state] = state
-        words[np.isin(self.states, ("waiting", "running"))] = "–"
+        words[np.isin(self.states, UNFINISHED)] = "–"
         return words
 
 

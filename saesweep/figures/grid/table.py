@@ -81,7 +81,7 @@ class GridTable:
     def _panel(self, key: str, variant: str) -> Panel:
         shape = len(self.grid.sizes), len(self.grid.sparsity)
         values, spreads, counts = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape)
-        states = np.full(shape, "absent", dtype="<U8")
+        states = np.full(shape, "absent", dtype="<U16")
         for point in self._points[variant]:
             row = self.grid.sizes.index(point.rows[0]["dict_size"])
             place = row, self.grid.sparsity.index(self._sparsity(point))
