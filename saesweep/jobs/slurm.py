@@ -21,6 +21,7 @@ from saesweep.config import JobsConfig, Scalar
 from saesweep.errors import StorageError, UsageError
 from saesweep.extras import is_installed
 from saesweep.grid import Job
+from saesweep.jobs.slurm_queue import refuse_if_silent
 from saesweep.jobs.slurm_sweep import SlurmSweep
 from saesweep.jobs.slurm_task import JobTask
 from saesweep.jobs.work import Work
@@ -46,6 +47,7 @@ class Slurm:
         absent = [name for name in PROGRAMS if shutil.which(name) is None]
         if absent:
             raise UsageError(f"backend slurm: no {', '.join(absent)} here; is this a login node?")
+        refuse_if_silent()
         self.device = _device(settings.device, self.settings.gpus)
         self.gpus = self.settings.gpus if self.device == "cuda" else 0
         self.options = _options(self.settings.options)

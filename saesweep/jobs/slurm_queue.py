@@ -32,6 +32,9 @@ when it is put back into the queue."""
 COLUMNS = "ArrayJobID:20,ArrayTaskID:20,State:24,exit_code:16,Reason:80"
 """What `squeue` is asked. Columns of a fixed width: old versions know no separators here."""
 
+NOBODY = "saesweep-nobody"
+"""A name that no job has."""
+
 PATIENCE = 30.0
 """Seconds for SLURM's commands: with a controller that is down they try for about ten."""
 
@@ -97,6 +100,19 @@ def exit_status(code: str) -> int:
         return os.waitstatus_to_exitcode(int(status))
     except ValueError:  # of its own, as for a job that could not be launched
         return 1
+
+
+def refuse_if_silent() -> None:
+    """Refuse with ``UsageError`` where no cluster answers: its commands may be there without one.
+
+    Of a name that no job has, so that a long queue takes no time.
+    """
+    said = _call(["squeue", "-h", f"--name={NOBODY}"])
+    if said is None:
+        raise UsageError(f"backend slurm: no answer from squeue in {PATIENCE:.0f} s")
+    if said.returncode != 0:
+        lines = said.stderr.strip().splitlines() or [f"exit code {said.returncode}"]
+        raise UsageError(f"backend slurm: no cluster answers here: {lines[-1]}")
 
 
 def cancel(*words: str) -> bool:

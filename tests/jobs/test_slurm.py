@@ -19,9 +19,10 @@ import slurm as clusters
 
 from saesweep.config import JobsConfig, SlurmConfig
 from saesweep.config_file import load_config
+from saesweep.doctor import examine
 from saesweep.errors import StorageError, UsageError
 from saesweep.grid import plan
-from saesweep.jobs import backends, slurm_sweep
+from saesweep.jobs import backends, slurm_queue, slurm_sweep
 from saesweep.jobs import slurm as backend
 from saesweep.jobs.slurm import Slurm
 from saesweep.jobs.slurm_queue import Record, Seen, ask, live_jobs, refuse_if_queued
@@ -30,6 +31,7 @@ from saesweep.jobs.work import Work
 from saesweep.reporting import Reporter
 from saesweep.run_folder import Run
 from saesweep.signals import Wishes
+from saesweep.sweep import new_run
 
 Environment = dict[str, str]
 
@@ -467,6 +469,34 @@ def test_what_is_needed_is_named(programs: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(backend, "is_installed", lambda name: False)
     with pytest.raises(UsageError, match=r"needs submitit: pip install 'saesweep\[slurm\]'"):
         Slurm(JobsConfig(backend="slurm"))
+
+
+def test_a_cluster_that_does_not_answer_is_no_place_for_jobs(
+    programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands may be installed on a machine that belongs to no cluster."""
+    pytest.importorskip("submitit")
+    squeue = programs / "squeue"
+    squeue.write_text("#!/bin/sh\necho 'slurm_load_jobs error: Unable to contact' >&2\nexit 1\n")
+    with pytest.raises(UsageError, match="no cluster answers here: slurm_load_jobs error: Unable"):
+        Slurm(JobsConfig(backend="slurm"))
+    squeue.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
+    monkeypatch.setattr(slurm_queue, "PATIENCE", 0.2)
+    with pytest.raises(UsageError, match="no answer from squeue"):
+        Slurm(JobsConfig(backend="slurm"))
+
+
+def test_a_run_that_finds_no_cluster_leaves_no_folder(programs: Path, tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    (programs / "squeue").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    config = load_config(tmp_path / "small.yaml")
+    with pytest.raises(UsageError, match="no cluster answers here: exit code 1"):
+        new_run(config, tmp_path / "outputs")
+    assert not (tmp_path / "outputs").exists()
+    finding = examine(tmp_path, config)[-1]
+    assert (finding.what, finding.state) == ("small", "stop")
+    assert finding.words == "backend slurm: no cluster answers here: exit code 1"
 
 
 @pytest.mark.parametrize(
