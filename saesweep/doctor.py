@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import platform
@@ -16,9 +17,11 @@ from typing import Literal
 from saesweep import files
 from saesweep.activations_config import ActivationsConfig
 from saesweep.config import SweepConfig
-from saesweep.errors import SaesweepError
+from saesweep.errors import SaesweepError, UsageError
 from saesweep.extras import is_installed
 from saesweep.grid import expand, plan, snapshot_bytes
+from saesweep.jobs.slurm_queue import refuse_if_silent
+from saesweep.reporting import counted
 from saesweep.version import __version__
 
 EXTRAS = {
@@ -33,6 +36,8 @@ EXTRAS = {
 """By extra: the modules that it brings, and what they are for."""
 LITTLE, TOO_LITTLE = 1 << 30, 50 << 20
 """Bytes of disk: a run of some hundred cells with its figures takes less than the first."""
+
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -101,6 +106,8 @@ def _gpu(index: int) -> Finding:
 
 def _disk(out: Path) -> Iterator[Finding]:
     where = _existing(out)
+    if not where.is_dir():
+        return  # `_permissions` says so
     free = shutil.disk_usage(where).free
     state: Literal["ok", "note", "stop"] = "ok"
     if free < LITTLE:
@@ -113,8 +120,8 @@ def _permissions(out: Path) -> Iterator[Finding]:
     from filelock import FileLock, Timeout
 
     where = _existing(out)
-    if out.exists() and not out.is_dir():
-        yield Finding("outputs", "stop", f"{out}: runs are kept in a folder, and this is none")
+    if not where.is_dir():
+        yield Finding("outputs", "stop", f"{where}: runs are kept in a folder, and this is none")
         return
     try:
         with tempfile.TemporaryDirectory(dir=where, prefix=files.TEMPORARY) as folder:
@@ -131,7 +138,7 @@ def _memory() -> Iterator[Finding]:
     free = _free_memory()
     if free is not None:
         state: Literal["ok", "note"] = "ok" if free > 2 << 30 else "note"
-        yield Finding("memory", state, f"{_size(free)} free, {os.cpu_count()} cores")
+        yield Finding("memory", state, f"{_size(free)} free, {counted(_cores(), 'core')}")
 
 
 def _extras() -> Iterator[Finding]:
@@ -140,10 +147,21 @@ def _extras() -> Iterator[Finding]:
         if missing:
             words = f"not installed, for {use}: pip install 'saesweep[{extra}]'"
             yield Finding(extra, "note", words)
-        elif extra == "slurm" and shutil.which("sbatch") is None:
-            yield Finding(extra, "note", f"{_versions(modules)}, but no sbatch on this machine")
+        elif extra == "slurm" and (why := _no_cluster()):
+            yield Finding(extra, "note", f"{_versions(modules)}, but {why}")
         else:
             yield Finding(extra, "ok", f"{_versions(modules)}, for {use}")
+
+
+def _no_cluster() -> str:
+    """Why SLURM takes no jobs of this machine; empty if it does."""
+    if shutil.which("sbatch") is None:
+        return "no sbatch on this machine"
+    try:
+        refuse_if_silent()
+    except UsageError as error:
+        return str(error).removeprefix("backend slurm: ")
+    return ""
 
 
 def _config(config: SweepConfig, out: Path) -> Iterator[Finding]:
@@ -168,9 +186,10 @@ def _config(config: SweepConfig, out: Path) -> Iterator[Finding]:
     words = f"{len(cells)} cells, {place.describe()}; a job takes about {_size(needed)} of memory"
     yield Finding(config.name, "stop" if short else "ok", words)
     kept = sum(snapshot_bytes(config, cell) + _weights(config, cell.dict_size) for cell in cells)
-    free = shutil.disk_usage(_existing(out)).free
+    where = _existing(out)
+    full = where.is_dir() and kept > shutil.disk_usage(where).free
     words = f"its snapshots and weights take about {_size(kept)} of disk"
-    yield Finding(config.name, "stop" if kept > free else "ok", words)
+    yield Finding(config.name, "stop" if full else "ok", words)
 
 
 def _weights(config: SweepConfig, dict_size: int) -> int:
@@ -179,9 +198,16 @@ def _weights(config: SweepConfig, dict_size: int) -> int:
 
 
 def _existing(path: Path) -> Path:
-    """``path``, or the nearest folder above it that is there."""
+    """``path``, or the nearest above it that is there: a folder, if runs can be kept in it."""
     path = path.absolute()
-    return next(one for one in (path, *path.parents) if one.is_dir())
+    return next(one for one in (path, *path.parents) if os.path.lexists(one))
+
+
+def _cores() -> int:
+    """Those that this process may use: a container or SLURM may give it a part."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _free_memory() -> int | None:
@@ -189,9 +215,20 @@ def _free_memory() -> int | None:
     try:
         with open("/proc/meminfo", encoding="ascii") as lines:
             found = next(line for line in lines if line.startswith("MemAvailable"))
-        return int(found.split()[1]) * 1024
+        return min([int(found.split()[1]) * 1024, *_left_of_limits()])
     except (OSError, StopIteration, ValueError):
         return None
+
+
+def _left_of_limits(root: Path = CGROUPS) -> Iterator[int]:
+    """Bytes left of the limits that a container or SLURM sets: of the process's cgroups (v2)."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text("ascii").splitlines():
+            group = root / line.partition("::/")[2]
+            for one in (group, *group.parents):
+                with contextlib.suppress(OSError, ValueError):  # "max": it has no limit
+                    limit = int((one / "memory.max").read_text("ascii"))
+                    yield max(0, limit - int((one / "memory.current").read_text("ascii")))
 
 
 def _versions(modules: tuple[str, ...]) -> str:

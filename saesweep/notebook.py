@@ -16,7 +16,9 @@
 from __future__ import annotations
 
 import base64
+import difflib
 import io
+import math
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from saesweep import run_folder
 from saesweep.catalogue import METRICS, main_metric
+from saesweep.cell_folder import ERROR, RESULT
 from saesweep.compare import check_metrics
 from saesweep.errors import RunError, UsageError
 from saesweep.tables import results_html, summary_line
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from saesweep.figures.grid.table import GridTable
+    from saesweep.grid import Cell
 
 SHOWN = ("recon_loss", "mmcs", "mmcs_larger", "dead_neurons")
 SHOWN_WITHOUT = ("recon_loss", "fvu", "l0", "dead_neurons")
@@ -46,14 +50,19 @@ class Run(run_folder.Run):
     """A run folder that a notebook can show. ``Run("outputs/run1")`` opens one that exists."""
 
     def _repr_html_(self) -> str:
+        from saesweep.figures.grid.figures import metric_heatmap
+        from saesweep.figures.grid.table import GridTable
+
         rows = self.metrics()
-        known = {main_metric(row) for row in rows if row["state"] == "done"}
-        keys = [] if not known else SHOWN_WITHOUT if known == {"fvu"} else SHOWN
-        heatmaps = [
-            _image(self.heatmap(key, over=axis.key), f"{METRICS[key].title} over {axis.title}")
-            for axis in self.sparsity_axes
-            for key in keys
-        ]
+        heatmaps = []
+        for axis in self.sparsity_axes:
+            table = GridTable(self, axis, rows)
+            known = {main_metric(row) for row in table.rows if row["state"] == "done"}
+            keys = [] if not known else SHOWN_WITHOUT if known == {"fvu"} else SHOWN
+            heatmaps += [
+                _image(metric_heatmap(table, METRICS[key]), f"{METRICS[key].title} ({axis.title})")
+                for key in keys
+            ]
         return (
             f"<p>{escape(summary_line(rows, self.path))}</p>{results_html(rows, MOST_ROWS)}"
             f'<div style="display:flex;flex-wrap:wrap;gap:8px">{"".join(heatmaps)}</div>'
@@ -91,7 +100,7 @@ class Run(run_folder.Run):
 
         return metric_heatmap(self._table(metric, over), METRICS[metric])
 
-    def curves(self, cell: str) -> Figure:
+    def curves(self, cell: Cell | str) -> Figure:
         """The metrics of a cell over its training, a panel each."""
         from saesweep.figures.grid.cell_curves import cell_curves
 
@@ -104,41 +113,68 @@ class Run(run_folder.Run):
 
         if metric not in AGAINST:
             raise UsageError(f"no trade-off with {metric!r}: allowed: {', '.join(AGAINST)}")
-        return sparsity_against(grid_tables(self), metric)
+        tables = grid_tables(self)
+        if not any(table.measures(metric) for table in tables):
+            raise self._unknown(metric)
+        return sparsity_against(tables, metric)
 
     def figure(self, name: str) -> Figure:
         """Any still figure by the name of its file, as ``density`` or ``training_mmcs``.
 
         Those before it in the order of `saesweep plot` are drawn, too: it may take seconds.
         """
-        from saesweep.figures.stills import figures_of_cells
+        from saesweep.figures.stills import figures
 
         names = []
-        for stem, figure in figures_of_cells(self):
+        for stem, figure in figures(self):
             if stem == name:
                 return figure
             names.append(stem)
-        raise RunError(f"{self.path}: no figure {name!r}: there are {', '.join(names)}")
+        close = difflib.get_close_matches(name, names, 1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+        raise RunError(f"{self.path}: no figure {name!r}: {hint}")
 
-    def gif(self, cell: str | None = None) -> Animation:
-        """The animation of a cell, or without one of the grid; drawn again if it is not there."""
-        from saesweep.figures.gifs import draw_gifs, draw_grid_gifs
+    def gif(self, cell: Cell | str | None = None, *, over: str | None = None) -> Animation:
+        """The animation of a cell, or without one of the grid, for which ``over`` is as for
+        `matrix`; drawn where it is not there, or older than what it shows.
+        """
+        from saesweep.figures.gifs import draw_gifs, draw_grid_gif
         from saesweep.figures.variants import ending
 
-        of_grid = f"grid{ending(self.sparsity_axes, self.sparsity_axes[0])}"
-        path = self.gifs_dir / f"{self.cell(cell).name if cell else of_grid}.gif"
-        if not path.exists() and cell:
-            (path,) = draw_gifs(self, [self.cell(cell)], grid=False)
-        elif not path.exists():
-            path = draw_grid_gifs(self)[0]
+        if cell is not None:
+            cell = self.cell(cell)
+            path = self.gifs_dir / f"{cell.name}.gif"
+            if not self._is_newer(path, [cell]):
+                (path,) = draw_gifs(self, [cell], grid=False)
+            return Animation(path)
+        axes = {axis.key: axis for axis in self.sparsity_axes}
+        axis = axes[_one_of([*axes], over, "over")]
+        path = self.gifs_dir / f"grid{ending(self.sparsity_axes, axis)}.gif"
+        if not self._is_newer(path, self.cells):
+            path = draw_grid_gif(self, axis)
         return Animation(path)
+
+    def _is_newer(self, path: Path, cells: Sequence[Cell]) -> bool:
+        """Whether ``path`` was made after the last of ``cells`` was done or failed."""
+        folders = [self.folder(cell).path for cell in cells]
+        ends = [_written(folder / name) for folder in folders for name in (RESULT, ERROR)]
+        return _written(path) > max(ends)
 
     def _table(self, metric: str, over: str | None) -> GridTable:
         from saesweep.figures.grid.table import grid_tables
 
         check_metrics([metric])
         tables = {table.axis.key: table for table in grid_tables(self)}
-        return tables[_one_of([*tables], over, "over")]
+        table = tables[_one_of([*tables], over, "over")]
+        if not table.measures(metric):
+            raise self._unknown(metric)
+        return table
+
+    def _unknown(self, metric: str) -> UsageError:
+        rows = self.metrics()
+        there = [key for key in METRICS if any(math.isfinite(row[key]) for row in rows)]
+        found = f"it has {', '.join(there)}" if there else "no cell is done"
+        return UsageError(f"{self.path}: {metric} is not measured in this run; {found}")
 
 
 def _one_of(there: Sequence[str], wanted: str | None, name: str) -> str:
@@ -149,6 +185,11 @@ def _one_of(there: Sequence[str], wanted: str | None, name: str) -> str:
         found = ", ".join(map(repr, there))
         raise UsageError(f"{name}={wanted!r}: this run has {found}; choose one of them")
     return wanted
+
+
+def _written(path: Path) -> int:
+    """When a file was written, in nanoseconds; 0 if it is not there."""
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 class Animation:

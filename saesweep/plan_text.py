@@ -11,10 +11,13 @@ from saesweep.data.sources import rows_of
 from saesweep.files import to_json
 from saesweep.grid import Job, expand, plan
 from saesweep.jobs.backends import Backend, backend
+from saesweep.jobs.local import Local
 from saesweep.reporting import counted, duration
 from saesweep.schedule import snapshot_count
-from saesweep.training.estimate import Seconds, job_seconds
+from saesweep.training.estimate import Seconds, job_seconds, side_by_side
 
+START_SECONDS = 2.0
+"""Until a process trains that jobs are started in: it imports torch."""
 MOST_JOBS = 20
 """Of which the text speaks one by one."""
 
@@ -40,6 +43,10 @@ class _Plan:
     rows: _Rows | None
     seconds: list[Seconds] | None
     """About how long each job takes; None where that was not measured, as on a GPU."""
+    whole: float | None
+    """About how long all of them take, side by side and with the start of their processes."""
+    why: str = ""
+    """Where that was not measured, why."""
 
 
 def plan_json(config: SweepConfig) -> str:
@@ -61,7 +68,8 @@ def plan_json(config: SweepConfig) -> str:
     ]
     cells = sum(len(job["cells"]) for job in jobs)
     counts = rows and {"train": rows.train, "evaluation": rows.evaluation}
-    return to_json({"cells": cells, "slots": plan.place.slots, "rows": counts, "jobs": jobs})
+    facts = {"cells": cells, "slots": plan.place.slots, "seconds": plan.whole}
+    return to_json({**facts, "rows": counts, "jobs": jobs})
 
 
 def plan_text(config: SweepConfig) -> str:
@@ -91,9 +99,11 @@ def plan_text(config: SweepConfig) -> str:
         lines.append(f"  {_takes(config, job, plan, index)}")
     if len(jobs) > MOST_JOBS:
         lines.append(f"… and {len(jobs) - MOST_JOBS} more jobs")
-    if plan.seconds:
-        whole = sum(one.whole for one in plan.seconds)
-        lines.append(f"{_about(whole)} in all, from a few measured steps; then tables and figures")
+    if plan.whole is not None:
+        text = f"{_about(plan.whole)} in all, from a few measured steps; then tables and figures"
+        lines.append(text)
+    else:
+        lines.append(f"how long that takes is not known: {plan.why}")
     return "\n".join(lines)
 
 
@@ -116,9 +126,14 @@ def _plan(config: SweepConfig) -> _Plan:
         train, held = rows_of(config.data)
         rows = _Rows(train, min(held, config.eval.n_samples))
     # A GPU may be another process's, and a cluster another machine.
-    here = config.jobs.backend == "local" and place.device == "cpu"
+    if not isinstance(place, Local) or place.device != "cpu":
+        return _Plan(place, jobs, rows, None, None, "it is measured on this machine's CPU alone")
     samples = rows.evaluation if rows else config.eval.n_samples
-    return _Plan(place, jobs, rows, job_seconds(config, jobs, samples) if here else None)
+    seconds = job_seconds(config, jobs, samples, place.threads)
+    if seconds is None:
+        return _Plan(place, jobs, rows, None, None, "there is too little memory to measure it")
+    starts = START_SECONDS * place.processes(len(jobs)) / place.slots
+    return _Plan(place, jobs, rows, seconds, side_by_side(seconds, place.slots) + starts)
 
 
 def _about(seconds: float) -> str:

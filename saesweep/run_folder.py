@@ -121,8 +121,10 @@ class Run:
 
     # Cells
 
-    def cell(self, name: str) -> Cell:
-        """The cell called ``name``."""
+    def cell(self, name: Cell | str) -> Cell:
+        """The cell called ``name``, which may be the cell itself."""
+        if isinstance(name, Cell):
+            return name
         if name not in self._by_name:
             close = difflib.get_close_matches(name, self._by_name, 1)
             hint = f"; did you mean {close[0]}?" if close else ";"
@@ -143,7 +145,7 @@ class Run:
 
     def folder(self, cell: Cell | str) -> CellFolder:
         """The records of a cell."""
-        cell = self.cell(cell) if isinstance(cell, str) else cell
+        cell = self.cell(cell)
         return CellFolder(self.path / "cells" / cell.name, cell)
 
     def state(self, cell: Cell | str, running: Collection[str]) -> str:
@@ -173,7 +175,7 @@ class Run:
         from saesweep.dictionaries.sae import SAE
         from saesweep.dictionaries.variants import variant_of
 
-        cell = self.cell(cell) if isinstance(cell, str) else cell
+        cell = self.cell(cell)
         path = self.folder(cell).path / "sae.safetensors"
         tensors = {name: torch.from_numpy(a) for name, a in files.read_arrays(path).items()}
         try:
@@ -269,26 +271,29 @@ class Run:
 
         Columns are those of `metrics`; ``cell`` is ``imported/<name>``.
         """
-        rows = []
-        for path in sorted((self.path / "imported").glob("[!.]*/result.json")):
-            found = files.read_json(path)
-            metrics, size = found.get("metrics"), found.get("dict_size")
-            if not isinstance(metrics, dict) or not isinstance(size, int):
-                raise RunError(f"{path}: damaged: it has no metrics; import it again")
-            known = {key: math.nan if metrics.get(key) is None else metrics[key] for key in METRICS}
-            rows.append(
-                {
-                    "cell": f"imported/{path.parent.name}",
-                    **{axis.column: math.nan for axis in self.sparsity_axes},
-                    "dict_size": size,
-                    "dict_ratio": size / self.config.data.ratio_unit[0],
-                    **dict.fromkeys(self._extra_axes, ""),
-                    "loss": "",
-                    "state": "done",
-                    **known,
-                }
-            )
-        return rows
+        paths = sorted((self.path / "imported").glob("[!.]*/result.json"))
+        return [self._imported(path) for path in paths]
+
+    def _imported(self, path: Path) -> Row:
+        found = files.read_json(path)
+        metrics, size = found.get("metrics"), found.get("dict_size")
+        if not isinstance(metrics, dict) or not isinstance(size, int):
+            raise RunError(f"{path}: damaged: it has no metrics; import it again")
+        try:
+            known = {k: math.nan if (x := metrics.get(k)) is None else float(x) for k in METRICS}
+            ratio = size / self.config.data.ratio_unit[0]
+        except (TypeError, ValueError, OverflowError):
+            raise RunError(f"{path}: damaged: a metric is no number; import it again") from None
+        return {
+            "cell": f"imported/{path.parent.name}",
+            **{axis.column: math.nan for axis in self.sparsity_axes},
+            "dict_size": size,
+            "dict_ratio": ratio,
+            **dict.fromkeys(self._extra_axes, ""),
+            "loss": "",
+            "state": "done",
+            **known,
+        }
 
     # The truth
 
@@ -392,7 +397,12 @@ class Run:
 
 def _is_baseline(row: Row) -> bool:
     numbers = [row.get("dict_size"), *(row.get(key, math.nan) for key in METRICS)]
-    return "baseline" in row and all(isinstance(one, int | float) for one in numbers)
+    return "baseline" in row and all(map(_is_number, numbers))
+
+
+def _is_number(value: Any) -> bool:
+    """Whether ``value`` is a number, and no integer that is too large for a float."""
+    return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1e300)
 
 
 def _claim(out: Path, name: str | None) -> Path:

@@ -83,7 +83,8 @@ def _complain(error: Exception) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     if is_out_of_memory(error):
-        print(f"error: out of memory: {[*str(error).splitlines(), ''][-1]}", file=sys.stderr)
+        said = str(error).splitlines()[-1:]
+        print(": ".join(["error: out of memory", *said]), file=sys.stderr)
         sys.exit(1)
     if isinstance(error, OSError) and error.strerror:  # of a file or stream, not of this code
         where = f"{error.filename}: " if error.filename else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -17,13 +18,14 @@ Complete = Callable[[str], list[str]]
 
 @pytest.fixture
 def complete(saesweep: Callable[..., subprocess.CompletedProcess[str]]) -> Complete:
-    """What a shell would offer behind the words of a line."""
+    """What bash would offer behind the words of a line, which it parts at ``=``, too."""
 
     def call(line: str) -> list[str]:
-        last = len(line.split(" ")) - 1
-        words = {"COMP_WORDS": line, "COMP_CWORD": str(last)}
-        done = saesweep(**words, _SAESWEEP_COMPLETE="complete_bash")
-        return done.stdout.split()
+        words = line.replace("=", " = ").split(" ")
+        environment = {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+        done = saesweep(**environment, _SAESWEEP_COMPLETE="complete_bash")
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout.splitlines()
 
     return call
 
@@ -47,18 +49,65 @@ def test_runs_are_completed_and_other_folders_are_not(complete: Complete) -> Non
     assert complete("saesweep status nowhere/x") == []
 
 
+def test_a_path_with_a_space_is_one_word(complete: Complete, outputs: Path) -> None:
+    (outputs / "run1").rename(outputs / "my run")
+    assert complete("saesweep status outputs/m") == [r"outputs/my\ run"]
+
+
 def test_cells_are_completed(complete: Complete, outputs: Path, finished: Run) -> None:
     names = sorted(cell.name for cell in finished.cells)
     assert complete("saesweep logs outputs/run1 l1") == names
+    # Bash puts what it is told in the place of what stands behind the last =.
+    of_one = [name for name in names if name.startswith("l1=0.1_")]
+    assert len(of_one) == 2
     assert complete("saesweep export outputs/run1 l1=0.1_") == [
-        name for name in names if name.startswith("l1=0.1_")
+        name.removeprefix("l1=") for name in of_one
     ]
+    assert complete("saesweep export outputs/run1 l1=0.1_dict=") == [
+        name.removeprefix("l1=0.1_dict=") for name in of_one
+    ]
+    assert complete(f"saesweep gif outputs/run1 {names[0]} l1=0.1_dict=16") == ["16"]
     assert complete("saesweep gif outputs/notes l") == []
+
+
+def test_options_are_completed(complete: Complete) -> None:
+    assert complete("saesweep results x --format ") == ["table", "csv", "json", "md"]
+    assert complete("saesweep run x --backend s") == ["slurm"]
+    assert complete("saesweep compare x --metric mmcs_") == ["mmcs_larger", "mmcs_next_larger"]
+    assert complete("saesweep baselines x --method km") == ["kmeans", "kmedoids"]
+    assert complete("saesweep init --kind to") == ["toy"]
+
+
+def test_bash_takes_what_is_offered(outputs: Path) -> None:
+    """By the script that is installed, with the words that bash makes of the line."""
+    if shutil.which("bash") is None:
+        pytest.skip("no bash here")
+    program = f'"{sys.executable}" -m saesweep'
+    script = """
+eval "$(_SAESWEEP_COMPLETE=source_bash saesweep)"
+COMP_WORDS=(saesweep logs outputs/run1 l1 = 0.1_dict = 1) COMP_CWORD=7
+_saesweep_completion saesweep
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+    # The script calls it through env, which knows no functions.
+    (outputs.parent / "bin").mkdir()
+    (outputs.parent / "bin/saesweep").write_text(f'#!/bin/sh\nexec {program} "$@"\n')
+    (outputs.parent / "bin/saesweep").chmod(0o755)
+    path = f"{outputs.parent / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=outputs.parent,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "16\n"
 
 
 def test_nothing_heavy_is_imported_for_it() -> None:
     code = (
-        "import sys; from saesweep.cli import app, options; options._runs('o'); "
+        "import sys; from saesweep.cli import app, completing; completing.runs('o'); "
         "print([m for m in ('torch', 'numpy', 'matplotlib', 'pydantic') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -111,6 +111,41 @@ def test_what_a_config_lacks_stops_its_run(tmp_path: Path, monkeypatch: pytest.M
     assert examine(tmp_path, short)[-2].state == "stop"
 
 
+def test_a_wrong_config_is_a_finding(tmp_path: Path, saesweep: Command) -> None:
+    (tmp_path / "wrong.yaml").write_text(
+        "data: {activation_dim: 3, n_features: 4, mean_active: 1}\n"
+        "grid: {l1: [much], dict_ratio: [2]}\ntrain: {lr: -1}\n"
+    )
+    done = saesweep("doctor", "wrong.yaml", "--json")
+    assert (done.returncode, done.stderr) == (1, "")
+    data = json.loads(done.stdout)
+    words = [one["words"] for one in data["findings"] if one["what"] == "config"]
+    assert [one.partition(" ")[0] for one in words] == ["wrong.yaml:2:13:", "wrong.yaml:3:13:"]
+    assert data["stops"] == 2
+
+
+@pytest.mark.parametrize("place", ["file/sub", "file", "link/sub"])
+def test_a_file_above_outputs_stops_a_run(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    finding = found(examine(tmp_path / place), "outputs")
+    name = place.partition("/")[0]
+    assert finding.state == "stop"
+    assert finding.words == f"{tmp_path / name}: runs are kept in a folder, and this is none"
+
+
+def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
+    """Of the process's own group and of those above it, where they have one."""
+    own = Path("/proc/self/cgroup").read_text().splitlines()[-1].partition("::/")[2]
+    group = tmp_path / own
+    group.mkdir(parents=True, exist_ok=True)
+    (group / "memory.max").write_text("5000\n")
+    (group / "memory.current").write_text("4000\n")
+    assert 1000 in doctor._left_of_limits(tmp_path)
+    (group / "memory.max").write_text("max\n")
+    assert [*doctor._left_of_limits(tmp_path)] == []
+
+
 def test_overrides_without_a_config_are_refused(saesweep: Command) -> None:
     done = saesweep("doctor", "--set", "train.lr=3")
     assert done.returncode == 2

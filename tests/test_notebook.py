@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from html.parser import HTMLParser
@@ -179,4 +180,38 @@ def test_a_gif_is_drawn_once_and_shows_itself(opened: Run, seeds: Run) -> None:
     assert opened.gif(name).path.stat().st_mtime_ns == written
     assert "data:image/gif;base64," in shown._repr_html_()
     assert opened.gif().path.name == "grid.gif"
-    assert seeds.gif().path.name == "grid_l1.gif"
+    assert seeds.gif(over="k").path.name == "grid_k.gif"
+    with pytest.raises(UsageError, match="over=None: this run has 'l1', 'k'"):
+        seeds.gif()
+
+
+def test_a_gif_that_is_older_than_what_it_shows_is_drawn_again(opened: Run, tmp_path: Path) -> None:
+    """As of a run that was looked at while it trained."""
+    shutil.copytree(opened.path, tmp_path / "run")
+    run, name = Run(tmp_path / "run"), "l1=0.1_dict=8"
+    cell = run.cell(name)
+    shutil.rmtree(run.gifs_dir, ignore_errors=True)
+    shutil.move(run.folder(name).path, tmp_path / "aside")
+    before = run.gif().path.read_bytes()
+    shutil.move(tmp_path / "aside", run.folder(name).path)
+    os.utime(run.folder(name).path / "result.json")
+    assert run.gif().path.read_bytes() != before
+    assert run.gif(cell).path == run.gifs_dir / f"{name}.gif"
+
+
+def test_cells_are_named_or_given(opened: Run) -> None:
+    cell = opened.cells[0]
+    assert opened.cell(cell) is cell
+    assert isinstance(opened.curves(cell), Figure)
+
+
+def test_a_metric_that_is_not_measured_is_no_empty_figure(opened: Run) -> None:
+    for metric in ("stability", "brier", "ce_recovered"):
+        with pytest.raises(UsageError, match=f"{metric} is not measured in this run; it has recon"):
+            opened.heatmap(metric)
+
+
+def test_figures_of_the_data_are_there_by_name(opened: Run) -> None:
+    assert isinstance(opened.figure("feature_frequency"), Figure)
+    with pytest.raises(RunError, match=r"no figure 'sample': did you mean samples\?"):
+        opened.figure("sample")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saesweep import terminal
-from saesweep.cli.options import ConfigPath, Json, Overrides, Quiet, RunPath, RunPaths, known_cells
+from saesweep.cli import completing
+from saesweep.cli.options import ConfigPath, Format, Json, Overrides, Quiet, RunPath, RunPaths
 
 if TYPE_CHECKING:
     from saesweep.baselines import Written
@@ -33,10 +34,17 @@ def gif(
         typer.Argument(
             metavar="[CELL]...",
             help="Cells, or patterns as 'l1=0.1*'.",
-            autocompletion=known_cells,
+            autocompletion=completing.cells,
         ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="gif, mp4 or webp.")] = "gif",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            help="gif, mp4 or webp.",
+            autocompletion=completing.of("gif", "mp4", "webp"),
+        ),
+    ] = "gif",
     fps: Annotated[float, typer.Option(min=1, max=50, help="Frames a second.")] = 12,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -108,7 +116,12 @@ def baselines(
     path: Annotated[Path, typer.Argument(metavar="RUN|CONFIG", help="Whose data to take.")],
     methods: Annotated[
         list[str] | None,
-        typer.Option("--method", metavar="KEY", help="As pca; else all of them. Repeatable."),
+        typer.Option(
+            "--method",
+            metavar="KEY",
+            help="As pca; else all of them. Repeatable.",
+            autocompletion=completing.methods,
+        ),
     ] = None,
     samples: Annotated[
         list[int] | None,
@@ -131,7 +144,7 @@ def baselines(
         ),
     ] = None,
     overrides: Overrides = None,
-    form: Annotated[str, typer.Option("--format", help="table, csv, json or md.")] = "table",
+    form: Format = "table",
     out: Annotated[
         Path | None, typer.Option(help="Folder, for a CONFIG; else outputs/NAME_baselines.")
     ] = None,

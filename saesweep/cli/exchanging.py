@@ -10,9 +10,9 @@ from typing import Annotated
 import typer
 
 from saesweep import terminal
-from saesweep.cli.options import Json, Quiet, RunPath, known_cells
+from saesweep.cli import completing
+from saesweep.cli.options import Json, Quiet, RunPath
 
-TO = "saelens, dictionary_learning or safetensors."
 Force = Annotated[bool, typer.Option("--force", help="Write over what is there.")]
 
 
@@ -23,10 +23,18 @@ def export(
         typer.Argument(
             metavar="CELL",
             help="Names or patterns, as l1=0.1_*. Default: all.",
-            autocompletion=known_cells,
+            autocompletion=completing.cells,
         ),
     ] = None,
-    to: Annotated[str, typer.Option("--to", metavar="FORMAT", help=TO)] = "saelens",
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help="saelens, dictionary_learning or safetensors.",
+            autocompletion=completing.of("saelens", "dictionary_learning", "safetensors"),
+        ),
+    ] = "saelens",
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Default: RUN/exported/FORMAT.")
     ] = None,

@@ -9,11 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from saesweep import terminal
-from saesweep.cli.options import Json, RunPath, RunPaths, known_cells
+from saesweep.cli import completing
+from saesweep.cli.options import Format, Json, RunPath, RunPaths
 
 CellName = Annotated[
     str,
-    typer.Argument(metavar="CELL", help="Its name, as l1=0.1_dict=24.", autocompletion=known_cells),
+    typer.Argument(
+        metavar="CELL", help="Its name, as l1=0.1_dict=24.", autocompletion=completing.cells
+    ),
 ]
 
 
@@ -72,7 +75,7 @@ def sae(
 
 def results(
     path: RunPath,
-    form: Annotated[str, typer.Option("--format", help="table, csv, json or md.")] = "table",
+    form: Format = "table",
 ) -> None:
     """Print the metrics of RUN, a line a cell (or the mean of its seeds).
 
@@ -97,9 +100,14 @@ def compare(
     paths: RunPaths,
     metrics: Annotated[
         list[str] | None,
-        typer.Option("--metric", metavar="KEY", help="Shown for each cell. Repeatable."),
+        typer.Option(
+            "--metric",
+            metavar="KEY",
+            help="Shown for each cell. Repeatable.",
+            autocompletion=completing.metrics,
+        ),
     ] = None,
-    form: Annotated[str, typer.Option("--format", help="table, csv, json or md.")] = "table",
+    form: Format = "table",
     figures: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Draw the metrics of the RUNs side by side into it."),

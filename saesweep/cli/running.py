@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from saesweep import terminal
+from saesweep.cli import completing
 from saesweep.cli.options import ConfigPath, Json, Overrides, Quiet, RunPath
 from saesweep.errors import Interrupted, StorageError, UsageError
 
@@ -20,11 +21,21 @@ if TYPE_CHECKING:
 
 # Short ways to set keys of `jobs`.
 Backend = Annotated[
-    str | None, typer.Option(help="Where jobs run: local, ray or slurm.", show_default=False)
+    str | None,
+    typer.Option(
+        help="Where jobs run: local, ray or slurm.",
+        show_default=False,
+        autocompletion=completing.of("local", "ray", "slurm"),
+    ),
 ]
 Device = Annotated[
     str | None,
-    typer.Option(metavar="DEVICE", help="auto, cpu, cuda or cuda:N.", show_default=False),
+    typer.Option(
+        metavar="DEVICE",
+        help="auto, cpu, cuda or cuda:N.",
+        show_default=False,
+        autocompletion=completing.of("auto", "cpu", "cuda"),
+    ),
 ]
 PerDevice = Annotated[
     int | None, typer.Option(help="Jobs at once on one device.", show_default=False)
@@ -198,6 +209,7 @@ def _train(
             if foresee:
                 from saesweep.plan_text import plan_text
 
+                reporter.note("measuring a few steps")
                 reporter.foreseen(plan_text(run.config))
             summary = run_sweep(run, reporter, **options)
     except KeyboardInterrupt:

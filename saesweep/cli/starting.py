@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saesweep import terminal
+from saesweep.cli import completing
 from saesweep.cli.options import Json, Overrides
 
 if TYPE_CHECKING:
@@ -24,7 +25,11 @@ def init(
         Path, typer.Argument(metavar="[FILE]", help="Where the config is written.")
     ] = Path("sweep.yaml"),
     kind: Annotated[
-        str, typer.Option(help="toy, highdim, seeds, variants or activations.")
+        str,
+        typer.Option(
+            help="toy, highdim, seeds, variants or activations.",
+            autocompletion=completing.of("toy", "highdim", "seeds", "variants", "activations"),
+        ),
     ] = "toy",
 ) -> None:
     """Write a commented config to begin with."""
@@ -32,7 +37,8 @@ def init(
 
     write_start(path, kind)
     command = f"saesweep run {quote(str(path))} --dry-run"
-    print(f"{path}: {kind} sweep; `{command}` says what it would take")
+    first = "name your shards in data.path, then " if kind == "activations" else ""
+    print(f"{path}: {kind} sweep; {first}`{command}` says what it would take")
 
 
 def doctor(
@@ -48,13 +54,17 @@ def doctor(
     Ends with 1 where something would.
     """
     from saesweep.config_file import load_config
-    from saesweep.doctor import examine
-    from saesweep.errors import UsageError
+    from saesweep.doctor import Finding, examine
+    from saesweep.errors import ConfigError, UsageError
 
     if overrides and config is None:
         raise UsageError("--set is for a config: name its file, too")
-    loaded = load_config(config, overrides or []) if config else None
-    findings = examine(out, loaded)
+    loaded, wrong = None, []
+    try:
+        loaded = load_config(config, overrides or []) if config else None
+    except ConfigError as error:
+        wrong = [Finding("config", "stop", problem) for problem in error.problems]
+    findings = [*examine(out, loaded), *wrong]
     stops = sum(finding.state == "stop" for finding in findings)
     if as_json:
         terminal.print_json({"stops": stops, "findings": [asdict(one) for one in findings]})

@@ -31,6 +31,7 @@ from saesweep.files import atomic_write
 if TYPE_CHECKING:
     from saesweep.grid import Cell
     from saesweep.run_folder import Run
+    from saesweep.sparsity import SparsityAxis
 
 GRID_ATOMS = 128
 """Most atoms drawn in one panel of the grid."""
@@ -67,10 +68,11 @@ def draw_gifs(
     return _write_all(run, shots, format, fps, progress)
 
 
-def draw_grid_gifs(run: Run) -> list[Path]:
-    """Write ``gifs/grid.gif`` alone, or one for each sparsity axis; otherwise as `draw_gifs`."""
-    chosen, counts = _chosen(run, run.cells)
-    return _write_all(run, _shoot_grids(run, read_truth(run), chosen, counts), "gif", 12, None)
+def draw_grid_gif(run: Run, axis: SparsityAxis) -> Path:
+    """Write the GIF of the grid along ``axis`` alone; otherwise as `draw_gifs`."""
+    chosen, counts = _chosen(run, [cell for cell in run.cells if cell.axis == axis])
+    shots = _shoot_grids(run, read_truth(run), chosen, counts)
+    return _write_all(run, shots, "gif", 12, None)[0]
 
 
 def _chosen(run: Run, cells: Iterable[Cell]) -> tuple[list[Cell], dict[str, int]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from saesweep.data_config import DataConfig
-from saesweep.figures.data.draw import draw_data
+from saesweep.figures.data.draw import figures_of_data
 from saesweep.figures.grid.density import draw_density
 from saesweep.figures.grid.figures import draw_grid
 from saesweep.figures.recovery.prediction import draw_prediction
@@ -28,27 +28,24 @@ OF_KNOWN_FEATURES: tuple[Draw, ...] = (draw_tracking, draw_probability, draw_pre
 def draw_stills(run: Run, report: Callable[[str], None] | None = None) -> list[Path]:
     """Draw every still figure of a run into its `figures_dir`; returns the files.
 
-    Those of the cells, and the data figures. `report` is told the name of each file once it is
-    written.
+    `report` is told the name of each file once it is written.
     """
     drawn = []
-    for path in _draw(run):
+    for name, figure in figures(run):
+        path = save(figure, run.figures_dir / f"{name}.png")
         drawn.append(path)
         if report is not None:
             report(path.name)
     return drawn
 
 
-def figures_of_cells(run: Run) -> Iterator[tuple[str, Figure]]:
-    """Every still figure of the cells of a run, and the name of its file without ending."""
-    known = isinstance(run.config.data, DataConfig)
+def figures(run: Run) -> Iterator[tuple[str, Figure]]:
+    """Every still figure of a run, of its cells and of its data, and the name of its file without
+    ending; each is drawn when asked for.
+    """
+    data = run.config.data
+    known = isinstance(data, DataConfig)
     for draw in (*DRAWN, *(OF_KNOWN_FEATURES if known else ())):
         yield from draw(run)
-
-
-def _draw(run: Run) -> Iterator[Path]:
-    for name, figure in figures_of_cells(run):
-        yield save(figure, run.figures_dir / f"{name}.png")
-    data = run.config.data
     if isinstance(data, DataConfig):
-        yield from draw_data(run.ground_truth(), data, run.figures_dir)
+        yield from figures_of_data(run.ground_truth(), data)

@@ -49,6 +49,17 @@ class Local:
         """Whether jobs run in this process: with one slot, unless each cell is to have its own."""
         return self.slots == 1 and not self.alone
 
+    @property
+    def threads(self) -> int:
+        """Of a job on the CPU."""
+        if self.in_process:
+            return torch.get_num_threads()
+        return int(self.places[0].environment["OMP_NUM_THREADS"])
+
+    def processes(self, jobs: int) -> int:
+        """How many processes are started for so many jobs."""
+        return 0 if self.in_process else jobs if self.alone else min(jobs, self.slots)
+
     def run(self, work: Work, jobs: Sequence[Job]) -> bool:
         """Run ``jobs``, one after another or one in each slot."""
         if self.in_process:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from statistics import median
 
 import torch
@@ -15,6 +17,7 @@ from saesweep.data.batch import Batch, Source
 from saesweep.data.synthetic import SyntheticSource
 from saesweep.data_config import DataConfig
 from saesweep.dictionaries.stack import Stack
+from saesweep.errors import is_out_of_memory
 from saesweep.grid import Cell, Job
 from saesweep.metrics.evaluate import snapshot
 from saesweep.metrics.totals import EvaluationSet
@@ -23,13 +26,16 @@ from saesweep.training.loop import gradient_of, step
 from saesweep.training.reviving.cures import Cure
 from saesweep.training.state import TrainingState
 
-SECONDS, MOST_SECONDS, LEAST_STEPS = 0.3, 2.0, 10
+SECONDS, MOST_SECONDS, LEAST_STEPS = 0.3, 1.0, 10
 """The steps of a kind of job are measured for so long: at most, where there are fewer steps."""
-ENOUGH = 1 << 22
-"""Weights of the cells that are measured together: to make more of them would take longer than it
-tells."""
-SNAPSHOTS, PRODUCTS = 3, 1 << 32
-"""How many snapshots are measured, and of how many weights times samples: 0.1 s on two cores."""
+ENOUGH = 1 << 20
+"""Weights of the cells that are measured together. More tell nothing more, and to draw those of a
+dictionary of 100,000 latents takes minutes."""
+SNAPSHOTS, PRODUCTS = 3, 1 << 31
+"""How many snapshots are measured, and how many weights times samples in one, or in a step: 0.1 to
+0.2 s on two cores."""
+MOST_TRUTH = 1 << 26
+"""Numbers in the features of data that are drawn to measure; for more, noise takes their place."""
 
 
 class Noise:
@@ -68,54 +74,87 @@ class Seconds:
         return self.training + self.snapshots
 
 
-def job_seconds(config: SweepConfig, jobs: Sequence[Job], samples: int) -> list[Seconds]:
-    """About how long each of ``jobs`` takes, with ``samples`` in the evaluation set.
+def job_seconds(
+    config: SweepConfig, jobs: Sequence[Job], samples: int, threads: int | None = None
+) -> list[Seconds] | None:
+    """About how long each of ``jobs`` takes on ``threads``, or as many as torch has now.
 
-    Of each variant the largest job is measured, and others are taken to cost as much for each
-    weight and sample.
+    There are ``samples`` in the evaluation set. Of each variant and size of batch the largest job
+    is measured, at most `ENOUGH` weights and `PRODUCTS` of it, and others are taken to cost as much
+    for each latent and sample. None where memory runs out: then a sweep would tell more.
     """
-    data = config.data
-    noise: Source = Noise(data.activation_dim)
-    source = SyntheticSource(data, config.seed) if isinstance(data, DataConfig) else noise
-    rates: dict[str, Seconds] = {}
-    for job in sorted(jobs, key=_latents, reverse=True):
-        variant = job.cells[0].variant
-        if variant not in rates:
-            rates[variant] = _rates(config, job, source, samples)
-    return [_scaled(config, job, rates[job.cells[0].variant]) for job in jobs]
+    rates: dict[tuple[str, int], Seconds] = {}
+    try:
+        with _with_threads(threads or torch.get_num_threads()), torch.no_grad():
+            source = _source(config)
+            for job in sorted(jobs, key=_latents, reverse=True):
+                if _kind(job) not in rates:
+                    rates[_kind(job)] = _rates(config, job, source, samples)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
+    return [_scaled(config, job, rates[_kind(job)]) for job in jobs]
 
 
-def _scaled(config: SweepConfig, job: Job, rates: Seconds) -> Seconds:
-    """What ``job`` takes, given what a latent takes in a step and in a snapshot."""
-    train = job.cells[0].train
-    steps = train.epochs * train.steps_per_epoch
-    count = snapshot_count(config.snapshot_every, train.epochs)
-    latents = _latents(job)
-    return Seconds(rates.training * steps * latents, rates.snapshots * count * latents)
+def side_by_side(seconds: Sequence[Seconds], slots: int) -> float:
+    """About how long jobs take, in their order, each in the first of ``slots`` that is free.
+
+    >>> side_by_side([Seconds(3, 1), Seconds(2, 0), Seconds(1, 0)], slots=2)
+    4.0
+    """
+    free = [0.0] * slots
+    for one in seconds:
+        heapq.heapreplace(free, free[0] + one.whole)
+    return max(free)
+
+
+def _kind(job: Job) -> tuple[str, int]:
+    """What jobs have in common that cost as much for each latent and sample."""
+    return job.cells[0].variant, job.cells[0].train.batch_size
 
 
 def _latents(job: Job) -> int:
     return sum(cell.dict_size for cell in job.cells)
 
 
+def _source(config: SweepConfig) -> Source:
+    data = config.data
+    if isinstance(data, DataConfig):
+        correlated = data.n_features if data.correlation in ("batch", "sample") else 0
+        if data.n_features * max(data.activation_dim, correlated) <= MOST_TRUTH:
+            return SyntheticSource(data, config.seed)
+    return Noise(data.activation_dim)
+
+
+def _scaled(config: SweepConfig, job: Job, rates: Seconds) -> Seconds:
+    """What ``job`` takes, given what a latent takes for a sample of a step, and in a snapshot."""
+    train, latents = job.cells[0].train, _latents(job)
+    samples = train.epochs * train.steps_per_epoch * train.batch_size
+    count = snapshot_count(config.snapshot_every, train.epochs)
+    return Seconds(rates.training * samples * latents, rates.snapshots * count * latents)
+
+
 def _rates(config: SweepConfig, job: Job, source: Source, samples: int) -> Seconds:
-    """Seconds for each latent of ``job``: in a step, and in a snapshot."""
-    cells = _some(job.cells, config.data.activation_dim)
-    state = TrainingState(Stack(cells, config.data.activation_dim, config.seed, "cpu"))
+    """Seconds for each latent of ``job``: for a sample of a step, and in a snapshot."""
+    d_in = config.data.activation_dim
+    cells = _some(job.cells, d_in)
     latents = sum(cell.dict_size for cell in cells)
-    with torch.no_grad():
-        step_seconds = _step_seconds(state, source)
-        snapshot_seconds = _snapshot_seconds(config, state, source, samples)
-    return Seconds(step_seconds / latents, snapshot_seconds / latents)
+    size = max(1, min(cells[0].train.batch_size, PRODUCTS // (latents * d_in)))
+    state = TrainingState(Stack(cells, d_in, config.seed, "cpu"))
+    step_seconds = _step_seconds(state, source, size)
+    snapshot_seconds = _snapshot_seconds(config, state, source, samples)
+    return Seconds(step_seconds / (latents * size), snapshot_seconds / latents)
 
 
-def _step_seconds(state: TrainingState, source: Source) -> float:
-    """Of a step of ``state``, with its batch."""
-    gradient, cure = gradient_of(state, state.train), Cure(state, source)
+def _step_seconds(state: TrainingState, source: Source, size: int) -> float:
+    """Of a step of ``state`` on ``size`` samples, with drawing them."""
+    train = state.train.model_copy(update={"batch_size": size})
+    gradient, cure = gradient_of(state, train), Cure(state, source)
 
     def take_step() -> float:
         began = time.perf_counter()
-        step(state, gradient, cure, source.batch(state.step, state.train.batch_size).x)
+        step(state, gradient, cure, source.batch(state.step, size).x)
         return time.perf_counter() - began
 
     take_step()  # warms up
@@ -133,10 +172,7 @@ def _snapshot_seconds(
 
     Of the features, whose cosines with the atoms are the rest of the work, it takes the same part.
     """
-    weights = (
-        sum(group.weights["b_enc"].numel() for group in state.stack.groups)
-        * source.features.shape[1]
-    )
+    weights = sum(group.weights["W_dec"].numel() for group in state.stack.groups)
     part = min(1.0, PRODUCTS / (samples * weights))
     features = source.features[: math.ceil(part * len(source.features))]
     batch = source.evaluation_set(math.ceil(part * samples))
@@ -151,10 +187,24 @@ def _snapshot_seconds(
 
 
 def _some(cells: Sequence[Cell], d_in: int) -> list[Cell]:
-    """The largest of ``cells``, as many as have `ENOUGH` weights between them."""
+    """The largest of ``cells``, as many as have `ENOUGH` weights between them, or a part of one."""
     chosen: list[Cell] = []
+    left = ENOUGH // d_in
     for cell in sorted(cells, key=lambda cell: -cell.dict_size):
-        if chosen and sum(one.dict_size for one in chosen) * d_in >= ENOUGH:
+        if chosen and cell.dict_size > left:
             break
-        chosen.append(cell)
+        # No fewer latents than are to be active.
+        least = math.ceil(cell.sparsity) if cell.axis.key == "k" else 1
+        chosen.append(replace(cell, dict_size=min(cell.dict_size, max(left, least))))
+        left -= cell.dict_size
     return chosen
+
+
+@contextmanager
+def _with_threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +27,12 @@ def draw_data(truth: dict[str, np.ndarray], data: DataConfig, folder: Path) -> l
     Returns the files: gaussians.png, samples.png, feature_frequency.png, correlation.png, and where
     there are such laws magnitudes.png and hierarchy.png.
     """
+    return [save(figure, folder / f"{name}.png") for name, figure in figures_of_data(truth, data)]
+
+
+def figures_of_data(truth: dict[str, np.ndarray], data: DataConfig) -> Iterator[tuple[str, Figure]]:
+    """Each of them with the name of its file without ending, drawn when asked for."""
     caption = [describe(data)]
-    return [save(figure, folder / f"{name}.png") for name, figure in _figures(truth, data, caption)]
-
-
-def _figures(
-    truth: dict[str, np.ndarray], data: DataConfig, caption: Sequence[str]
-) -> Iterator[tuple[str, Figure]]:
-    """Each figure with its file's name, drawn when asked for."""
     features, codes, x = (truth[key] for key in ("features", "sample_codes", "sample_x"))
     gaussians = truth.get("gaussians")
     made_by = "normalisation"

@@ -41,7 +41,7 @@ class GridTable:
         self.run, self.axis = run, axis
         self._baselines = run.baselines()
         rows = [row for row in rows if run.cell(row["cell"]).axis == axis]
-        self._rows = rows
+        self.rows = rows
         self.cells = [run.cell(row["cell"]) for row in rows]
         ratios = {row["dict_size"]: row["dict_ratio"] for row in rows}
         self.seeds = seed_count(rows)
@@ -72,7 +72,7 @@ class GridTable:
         if key == "stability":
             return self.seeds > 1
         sure = self.run.config.data.n_features > 0 and key not in OF_SOME
-        return sure or any(np.isfinite(row[key]) for row in self._rows)
+        return sure or any(np.isfinite(row[key]) for row in self.rows)
 
     def panels(self, key: str) -> list[Panel]:
         """The matrices of a metric, one a variant."""
