@@ -26,22 +26,33 @@ if TYPE_CHECKING:
     from saesweep.config import SweepConfig
     from saesweep.config_file import load_config, parse_config
     from saesweep.dictionaries.sae import SAE
-    from saesweep.errors import ConfigError, RunError, SaesweepError
+    from saesweep.errors import (
+        ConfigError,
+        Interrupted,
+        RunError,
+        SaesweepError,
+        StorageError,
+        UsageError,
+    )
     from saesweep.figures.gifs import draw_gifs
     from saesweep.figures.stills import draw_stills
     from saesweep.grid import Cell
-    from saesweep.notebook import Run
+    from saesweep.notebook import Animation, Run
     from saesweep.reporting import Reporter
 
 _HOMES = {
+    "Animation": "saesweep.notebook",
     "Cell": "saesweep.grid",
     "ConfigError": "saesweep.errors",
+    "Interrupted": "saesweep.errors",
     "Reporter": "saesweep.reporting",
     "Run": "saesweep.notebook",
     "RunError": "saesweep.errors",
     "SAE": "saesweep.dictionaries.sae",
     "SaesweepError": "saesweep.errors",
+    "StorageError": "saesweep.errors",
     "SweepConfig": "saesweep.config",
+    "UsageError": "saesweep.errors",
     "draw_gifs": "saesweep.figures.gifs",
     "draw_stills": "saesweep.figures.stills",
     "load_config": "saesweep.config_file",
@@ -50,13 +61,17 @@ _HOMES = {
 
 __all__ = [
     "SAE",
+    "Animation",
     "Cell",
     "ConfigError",
+    "Interrupted",
     "Reporter",
     "Run",
     "RunError",
     "SaesweepError",
+    "StorageError",
     "SweepConfig",
+    "UsageError",
     "__version__",
     "draw_gifs",
     "draw_stills",

@@ -25,6 +25,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +156,7 @@ def test_a_page_does_what_it_says(page: str, folder: Path, monkeypatch: pytest.M
         if words in "".join(block.body for block in blocks(page)):
             pytest.importorskip(module)
     assert text.count("\n```") == 2 * len(blocks(page)), "a fence that is not closed, or indented"
+    assert not re.search(r"^ +saesweep ", text, re.MULTILINE), "a command outside of fences"
     names: dict[str, Any] = {"__name__": "page"}
     for block in blocks(page):
         where = f"{page}, line {block.line}"
@@ -202,6 +204,15 @@ def test_most_commands_are_run() -> None:
     languages = [block.language for page in PAGES for block in blocks(page)]
     assert min(languages.count("python"), languages.count("yaml")) >= 4
     assert {*languages} <= {"sh", "text", "python", "yaml", "toml"}
+
+
+def test_all_that_is_public_is_documented() -> None:
+    named = re.findall(r"^::: ([\w.]+)$", (DOCS / "api.md").read_text("utf-8"), re.MULTILINE)
+    names = {one.rpartition(".")[2] for one in named}
+    assert names == {*saesweep.__all__} - {"__version__"}
+    for one in named:
+        home, _, name = one.rpartition(".")
+        assert getattr(import_module(home), name) is getattr(saesweep, name)
 
 
 @pytest.mark.parametrize("page", PAGES)
