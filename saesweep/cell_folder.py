@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from saesweep import files
 from saesweep.errors import RunError, StorageError
 from saesweep.files import Arrays, Row
@@ -29,9 +27,25 @@ State = Literal["done", "failed", "damaged", "waiting"]
 UNFINISHED = ("waiting", "queued", "running", "interrupted")
 """What a cell that waits may be to who knows its run, too (see `Run.state`): `resume` ends it."""
 
-RESULT, ERROR = "result.json", "error.txt"
+RESULT, LOG, ERROR = "result.json", "log.txt", "error.txt"
+MOST_REASON = 4096
+"""Bytes of the line that says why a cell failed."""
 CHECKPOINT, NEXT_CHECKPOINT = "checkpoint.safetensors", "checkpoint.next.safetensors"
 HASHED = ("cell.json", "history.csv", "snapshots.safetensors", "sae.safetensors")
+
+SNAPSHOTS = {
+    "epoch": ("iu", ("T",)),
+    "step": ("iu", ("T",)),
+    "best_cosine": ("f", ("T", "n_features")),
+    "best_atom": ("iu", ("T", "n_features")),
+    "dead": ("b", ("T", "dict_size")),
+    "atoms": ("f", ("T", "dict_size", "d_in")),
+    "cosines": ("f", ("T", "k", "k")),
+    "density": ("f", ("dict_size",)),
+}
+"""The kinds (of NumPy) and shapes of what ``snapshots.safetensors`` may hold."""
+TOGETHER = {"step", "best_cosine", "best_atom", "dead"}
+"""Where one of them is, all are."""
 
 
 @dataclass(frozen=True)
@@ -90,17 +104,23 @@ class CellFolder:
         return result
 
     def history(self) -> Arrays:
-        """The columns of ``history.csv``, [snapshots] each."""
+        """The columns of ``history.csv``, [snapshots] each; one of them is ``epoch``."""
         path = self.path / "history.csv"
-        rows = files.read_rows(path)
-        try:
-            return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-        except (IndexError, ValueError, OverflowError):
-            raise RunError(f"{path}: damaged: not rows of numbers") from None
+        columns = files.read_columns(path)
+        if "epoch" not in columns:
+            raise RunError(f"{path}: damaged: it has no epochs")
+        return columns
 
     def snapshots(self) -> Arrays:
-        """The arrays of ``snapshots.safetensors`` (see `metrics.tracking.Track.tensors`)."""
-        return files.read_arrays(self.path / "snapshots.safetensors")
+        """The arrays of ``snapshots.safetensors`` (see `metrics.tracking.Track.tensors`).
+
+        ``RunError`` where one is not of its shape, or one is missing that others go with.
+        """
+        path = self.path / "snapshots.safetensors"
+        arrays = files.read_arrays(path)
+        if problem := _of_snapshots(arrays, self.cell.dict_size):
+            raise RunError(f"{path}: damaged: {problem}")
+        return arrays
 
     def progress(self, otherwise: int = 0) -> tuple[int, Row]:
         """The last epoch in ``history.csv``, its mmcs and fvu; ``otherwise``, NaN if none is."""
@@ -112,18 +132,29 @@ class CellFolder:
 
     def error(self) -> str:
         """Why the cell failed, in a line; empty if it did not."""
-        try:
-            text = (self.path / ERROR).read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        if not os.path.lexists(self.path / ERROR):
             return ""
+        try:
+            text = files.read_text(self.path / ERROR, MOST_REASON)
+        except RunError as error:
+            return str(error)
         return text.partition("\n")[0]
 
-    def logs(self) -> str:
-        """``log.txt``, and ``error.txt`` below it; ``RunError`` if neither is there."""
+    def log_files(self) -> list[Path]:
+        """What is there of ``log.txt`` and ``error.txt``."""
+        return [path for name in (LOG, ERROR) if os.path.lexists(path := self.path / name)]
+
+    def logs(self, most: int | None = None) -> str:
+        """``log.txt``, and ``error.txt`` below it; ``RunError`` if neither is there.
+
+        With ``most``, at most so many bytes from the end of each.
+        """
         texts = []
-        for name in ("log.txt", ERROR):
-            with contextlib.suppress(OSError):
-                texts.append((self.path / name).read_text(encoding="utf-8", errors="replace"))
+        for path in self.log_files():
+            try:
+                texts.append(files.read_text(path, most, from_end=True))
+            except RunError as error:
+                texts.append(str(error))
         if not texts:
             raise RunError(f"{self.path}: no log yet; the cell has not been started")
         return "\n".join(text.rstrip() for text in texts)
@@ -220,7 +251,7 @@ class CellFolder:
 
     def log(self, text: str) -> None:
         """Add a line to ``log.txt``, with the time."""
-        files.append_line(self.path / "log.txt", f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
+        files.append_line(self.path / LOG, f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}")
 
     def write_history(self, rows: Sequence[Row]) -> None:
         """Write ``history.csv``, one row a snapshot."""
@@ -258,3 +289,23 @@ class CellFolder:
 def _digest(result: Row) -> str:
     """The hash of all that a result says: an edited metric is damage, too."""
     return hashlib.sha256(files.to_json(result).encode()).hexdigest()
+
+
+def _of_snapshots(arrays: Arrays, dict_size: int) -> str:
+    """What is wrong with the arrays of ``snapshots.safetensors``; empty if nothing is.
+
+    Earlier versions kept fewer, and later ones may keep more.
+    """
+    lengths = {"dict_size": dict_size}
+    missing = {"epoch", *(TOGETHER if TOGETHER & arrays.keys() else ())} - arrays.keys()
+    if missing:
+        return f"it has no {min(missing)}"
+    for name, (kinds, axes) in SNAPSHOTS.items():
+        if (array := arrays.get(name)) is None:
+            continue
+        if array.dtype.kind not in kinds or array.ndim != len(axes):
+            return f"{name} is {array.dtype} {list(array.shape)}"
+        for axis, length in zip(axes, array.shape, strict=True):
+            if length != lengths.setdefault(axis, length):
+                return f"{name} has {length} and not {lengths[axis]} along {axis}"
+    return "" if lengths["T"] else "it has no snapshot"

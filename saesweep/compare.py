@@ -183,7 +183,8 @@ def origin(run: Run) -> Row:
         values: list[Any] = []
         for entry in entries:
             value = _at(entry, path)
-            if value is not None and value not in values:
+            # Lists in lists in lists, as only damage has, would be too deep to show.
+            if isinstance(value, str | int | float) and value not in values:
                 values.append(value)
         found[key] = values if len(values) > 1 else next(iter(values), None)
     return found

@@ -157,6 +157,32 @@ def write_tensors(
     atomic_write(path, lambda temporary: temporary.write_bytes(content))
 
 
+def lies_within(path: Path, folder: Path) -> bool:
+    """Whether ``path`` is a regular file in ``folder``, or a link to one that is.
+
+    A stranger's folder may hold links to files of yours, which are not to be passed on.
+    """
+    try:
+        return path.is_file() and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a name that is too long; a link to itself
+        return False
+
+
+def read_text(path: Path, most: int | None = None, *, from_end: bool = False) -> str:
+    """The text of a file, or at most ``most`` bytes of it from its start or its end.
+
+    What is no UTF-8 becomes �. ``RunError`` if it cannot be read.
+    """
+    _refuse_special(path)
+    try:
+        with path.open("rb") as file:
+            if most is not None and from_end:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+            return file.read(most).decode("utf-8", "replace")
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read: {_reason(error)}") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The mapping in a JSON file; ``RunError`` if there is none."""
     _refuse_special(path)
@@ -180,6 +206,28 @@ def read_rows(path: Path) -> list[Row]:
     if any(None in row or None in row.values() for row in rows):
         raise RunError(f"{path}: damaged: a row is longer or shorter than the header")
     return [{key: _number(text) for key, text in row.items()} for row in rows]
+
+
+def read_columns(path: Path) -> Arrays:
+    """The columns of a CSV file of numbers alone, [rows] each; ``RunError`` if it is none.
+
+    The same as `read_rows` gives, in a fifth of the time.
+    """
+    _refuse_special(path)
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *rows = [row for row in csv.reader(file, strict=True) if row] or [[]]
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(f"{path}: cannot be read: {_reason(error)}") from None
+    if any(len(row) != len(head) for row in rows):
+        raise RunError(f"{path}: damaged: a row is longer or shorter than the header")
+    try:
+        columns = [np.array([*map(float, column)]) for column in zip(*rows, strict=True)]
+    except ValueError:
+        columns = []
+    if not columns:
+        raise RunError(f"{path}: damaged: not rows of numbers")
+    return dict(zip(head, columns, strict=True))
 
 
 def read_last_row(path: Path) -> Row:

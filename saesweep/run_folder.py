@@ -50,6 +50,8 @@ class Run:
                 f"{self.path}: not a run, or one that was stopped before it began: "
                 "it has no config.yaml; start again with `saesweep run CONFIG`"
             )
+        if os.path.exists(config) and not os.path.isfile(config):
+            raise RunError(f"{config}: cannot be read: not a regular file")
         try:
             self.config: SweepConfig = config_file.load_config(config)
         except ConfigError as error:

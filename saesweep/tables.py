@@ -16,7 +16,7 @@ from rich.table import Table
 from saesweep.catalogue import METRICS, main_metric
 from saesweep.cell_folder import UNFINISHED
 from saesweep.files import Row, to_json
-from saesweep.metrics.seeds import Point, points, seed_count
+from saesweep.metrics.seeds import Point, best_points, points, seed_count
 from saesweep.run_folder import Run
 
 FORMATS = ("table", "csv", "json", "md")
@@ -71,62 +71,63 @@ def results_table(rows: Sequence[Row], most: int | None = None) -> Table:
     A star marks the best value of a column that has a better way. With several seeds a line is of
     means over them; ``±`` is the standard deviation of that metric, ``seeds`` how many are done.
     """
+    (first, *heads), lines = _cells(rows, most)
     several = seed_count(rows) > 1
-    folded = points(rows)
     table = Table(box=None, pad_edge=False, collapse_padding=several, header_style="bold")
-    table.add_column("mean" if several else "cell", overflow="fold")  # numbers stay whole
-    keys = _keys(folded)
-    for head in _heads(keys, several):
+    table.add_column(first, overflow="fold")  # numbers stay whole
+    for head in heads:
         table.add_column(head, justify="right", no_wrap=True)
-    best = {key: _best(folded, key) for key in keys}
-    shown = _in_order(folded)[:most] if most and len(folded) > most else folded
-    for point in shown:
-        table.add_row(point.name, *_line(point, keys, best, several))
+    for line in lines:
+        table.add_row(*line)
     return table
 
 
 def results_html(rows: Sequence[Row], most: int) -> str:
-    """The lines of `results_table` as HTML, at most ``most``: the best of a column are bold."""
-    several = seed_count(rows) > 1
-    folded = points(rows)
-    keys = _keys(folded)
-    best = {key: _best(folded, key) for key in keys}
-    heads = ["mean" if several else "cell", *_heads(keys, several)]
-    shown = _in_order(folded)[:most] if len(folded) > most else folded
-    lines = [[point.name, *_line(point, keys, best, several)] for point in shown]
-    body = "".join(f"<tr>{''.join(map(_html_cell, line))}</tr>" for line in lines)
+    """`results_table` as HTML, at most ``most`` lines, and what that leaves out."""
+    heads, lines = _cells(rows, most)
     head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    body = "".join(f"<tr>{''.join(map(_html_cell, line))}</tr>" for line in lines)
     note = left_out(rows, most)
     return f"<table><tr>{head}</tr>{body}</table>" + (f"<p>{escape(note)}</p>" if note else "")
 
 
 def _html_cell(text: str) -> str:
-    marked = text.endswith("*")
-    words = escape(text.rstrip("* "))
-    return f"<td>{f'<b>{words}</b>' if marked else words}</td>"
+    words = escape(text.strip())
+    return f"<td>{f'<b>{words}</b>' if words.endswith('*') else words}</td>"
+
+
+def _cells(rows: Sequence[Row], most: int | None) -> tuple[list[str], list[list[str]]]:
+    """The heads of `results_table`, and its lines."""
+    several, folded = seed_count(rows) > 1, points(rows)
+    keys = shown_keys(folded)
+    best = {key: _best(folded, key) for key in keys}
+    shown = _in_order(folded)[:most] if most and len(folded) > most else folded
+    lines = [[point.name, *_line(point, keys, best, several)] for point in shown]
+    return ["mean" if several else "cell", *_heads(keys, several)], lines
 
 
 def left_out(rows: Sequence[Row], most: int) -> str:
     """Which lines `results_table` shows where there are more than ``most``; empty if it has all."""
     folded = points(rows)
-    lines, best = len(folded), "lowest fvu" if _main(folded) == "fvu" else "highest mmcs"
+    lines, best = len(folded), "lowest fvu" if main_of(folded) == "fvu" else "highest mmcs"
     what = "points of the grid" if seed_count(rows) > 1 else "cells"
     return f"… the {most} of {lines} {what} with the {best}" if lines > most else ""
 
 
-def _main(folded: Sequence[Point]) -> str:
+def main_of(folded: Sequence[Point]) -> str:
     """The metric that tells most of these points."""
     found = ({key: point.mean(key) for key in ("mmcs", "fvu")} for point in folded)
     return "fvu" if "fvu" in map(main_metric, found) else "mmcs"
 
 
-def _keys(folded: Sequence[Point]) -> tuple[str, ...]:
-    return SHOWN_WITHOUT if _main(folded) == "fvu" else SHOWN
+def shown_keys(folded: Sequence[Point]) -> tuple[str, ...]:
+    """The metrics of these points that are shown where there is no room for all."""
+    return SHOWN_WITHOUT if main_of(folded) == "fvu" else SHOWN
 
 
 def _in_order(folded: Sequence[Point]) -> list[Point]:
     """Those that are best in the main metric first, and those without it last."""
-    main = _main(folded)
+    main = main_of(folded)
     sign = 1 if METRICS[main].direction == "lower" else -1
     return sorted(
         folded, key=lambda p: math.inf if math.isnan(p.mean(main)) else sign * p.mean(main)
@@ -159,18 +160,14 @@ def _line(
 
 
 def _best(folded: Sequence[Point], key: str) -> str | None:
-    """The name of the point that is best in ``key``; None where none is better than another."""
-    known = {point.name: point.mean(key) for point in folded if not math.isnan(point.mean(key))}
-    direction = METRICS[key].direction
-    if direction is None or len(set(known.values())) < 2:
-        return None
-    return (min if direction == "lower" else max)(known, key=lambda name: known[name])
+    """The name of the first point that is best in ``key``; None where none is."""
+    return next((point.name for point in best_points(folded, key)), None)
 
 
 def summary_line(rows: Sequence[Row], path: str | Path) -> str:
     """What stands below the table of the run at ``path``: what is done, and how to go on."""
     losses = ", ".join(dict.fromkeys(row["loss"] for row in rows))
-    seeds, main = seed_count(rows), _main(points(rows))
+    seeds, main = seed_count(rows), main_of(points(rows))
     means = f"; means over {seeds} seeds, ± standard deviation of {main}" if seeds > 1 else ""
     states = {row["state"] for row in rows}
     hint = ""

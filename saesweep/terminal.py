@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from saesweep.errors import SaesweepError, UsageError, is_out_of_memory
+from saesweep.errors import Interrupted, SaesweepError, UsageError, is_out_of_memory
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,6 +30,8 @@ def start(app: Callable[..., object]) -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         code = app(standalone_mode=False, prog_name="saesweep")
+        if code == Interrupted.exit_code:  # what the parser makes of a KeyboardInterrupt
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)
     except BrokenPipeError:  # the reader of a pipe has gone, as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

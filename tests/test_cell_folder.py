@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from saesweep.cell_folder import HASHED, CellFolder
 from saesweep.config_file import parse_config
 from saesweep.errors import RunError, StorageError
+from saesweep.files import write_tensors
 from saesweep.grid import expand
 from saesweep.sealed import write_sealed
 from saesweep.version import FORMAT
@@ -230,6 +231,35 @@ def test_the_reason_is_one_line_whatever_is_in_the_file(content: bytes, tmp_path
     assert "\n" not in folder.error()
 
 
+@pytest.mark.parametrize("name", ["log.txt", "error.txt"])
+def test_a_pipe_or_a_device_is_no_log(name: str, tmp_path: Path) -> None:
+    folder = cell_folder(tmp_path)
+    folder.begin("training")
+    folder.fail("why", "details")
+    path = folder.path / name
+    for make in (os.mkfifo, lambda path: path.symlink_to("/dev/zero")):
+        path.unlink()
+        make(path)  # to read it would never end
+        other = "training" if name == "error.txt" else "details"
+        assert other in folder.logs()
+        assert f"{path}: cannot be read: not a regular file" in folder.logs()
+        reason = folder.error()
+        assert "not a regular file" in reason if name == "error.txt" else reason == "why"
+    assert folder.state() == "failed"
+
+
+def test_of_a_long_log_the_end_is_read(tmp_path: Path) -> None:
+    folder = cell_folder(tmp_path)
+    folder.begin("training")
+    folder.fail("é" * 10**6, "x" * 10**6 + "end")
+    assert folder.logs(7) == f"{'é' * 3}\n{'x' * 4}end"  # a line ends the log
+    assert folder.logs() == (
+        f"{(folder.path / 'log.txt').read_text().rstrip()}\n{'é' * 10**6}\n{'x' * 10**6}end"
+    )
+    assert set(folder.error()) == {"é"}
+    assert len(folder.error()) < 10**4
+
+
 # Beginning again
 
 
@@ -347,6 +377,75 @@ def test_a_history_that_is_none_is_said(text: str, done: CellFolder) -> None:
 def test_progress_needs_an_epoch_that_is_a_number(row: str, done: CellFolder) -> None:
     (done.path / "history.csv").write_text(f"epoch,mmcs\n{row}\n")
     assert done.progress(7)[0] == 7
+
+
+def test_a_history_without_epochs_is_said(done: CellFolder) -> None:
+    (done.path / "history.csv").write_text("era,mmcs\n0,0.5\n")
+    with pytest.raises(RunError, match=r"history\.csv: damaged: it has no epochs$"):
+        done.history()
+
+
+SNAPSHOTS = {
+    "epoch": torch.tensor([0, 10]),
+    "step": torch.tensor([0, 10]),
+    "best_cosine": torch.rand(2, 3),
+    "best_atom": torch.zeros(2, 3, dtype=torch.int32),
+    "dead": torch.zeros(2, 4, dtype=torch.bool),  # the cell has four latents
+    "atoms": torch.rand(2, 4, 3),
+    "cosines": torch.rand(2, 3, 3).half(),
+    "density": torch.rand(4),
+    "of_a_later_version": torch.rand(7),
+}
+
+
+def with_snapshots(folder: CellFolder, **changes: torch.Tensor | None) -> CellFolder:
+    """``folder`` with `SNAPSHOTS`, some of them others, or (None) not there."""
+    found = {name: array for name, array in (SNAPSHOTS | changes).items() if array is not None}
+    write_tensors(folder.path / "snapshots.safetensors", found)
+    return folder
+
+
+@pytest.mark.parametrize("without", [(), ("density",), ("atoms",), ("cosines", "density"), None])
+def test_snapshots_may_be_of_other_versions(
+    without: tuple[str, ...] | None, done: CellFolder
+) -> None:
+    left_out = without if without is not None else [*SNAPSHOTS][1:]  # all but the epochs
+    found = with_snapshots(done, **dict.fromkeys(left_out)).snapshots()
+    assert set(found) == {*SNAPSHOTS} - {*left_out}
+
+
+@pytest.mark.parametrize("changed", [*SNAPSHOTS][:-1])
+@pytest.mark.parametrize("how", ["flat", "long", "kind"])
+def test_snapshots_of_a_wrong_shape_are_said(changed: str, how: str, done: CellFolder) -> None:
+    whole = SNAPSHOTS[changed]
+    damaged = {
+        "flat": whole.flatten() if whole.ndim > 1 else whole[None],
+        "long": torch.cat([whole, whole[:1]]),
+        "kind": whole.bool() if changed != "dead" else whole.float(),
+    }
+    with pytest.raises(RunError, match=r"snapshots\.safetensors: damaged: \w+ (is|has) .+$"):
+        with_snapshots(done, **{changed: damaged[how]}).snapshots()
+
+
+@pytest.mark.parametrize("missing", [*SNAPSHOTS][:5])
+def test_snapshots_that_lack_one_of_what_goes_together_are_said(
+    missing: str, done: CellFolder
+) -> None:
+    with pytest.raises(RunError, match=rf"damaged: it has no {missing}$"):
+        with_snapshots(done, **{missing: None}).snapshots()
+
+
+def test_snapshots_of_none_or_of_another_cell_are_said(done: CellFolder) -> None:
+    none = {name: SNAPSHOTS[name][:0] for name in ("epoch", "step", "best_cosine", "best_atom")}
+    dead = SNAPSHOTS["dead"]
+    with pytest.raises(RunError, match=r"damaged: it has no snapshot$"):
+        with_snapshots(
+            done, **none, dead=dead[:0], **dict.fromkeys(("atoms", "cosines"))
+        ).snapshots()
+    with pytest.raises(RunError, match="damaged: dead has 5 and not 4 along dict_size"):
+        with_snapshots(done, dead=torch.zeros(2, 5, dtype=torch.bool)).snapshots()
+    with pytest.raises(RunError, match="damaged: best_atom has 2 and not 3 along n_features"):
+        with_snapshots(done, best_atom=torch.zeros(2, 2, dtype=torch.int32)).snapshots()
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:

@@ -144,6 +144,20 @@ def test_a_dry_run_writes_nothing(saesweep: Command, small_file: Path, tmp_path:
     assert not (tmp_path / "outputs").exists()
 
 
+def test_ctrl_c_ends_any_command_with_a_word(finished: Run) -> None:
+    """One that would go on for ever: it watches a run that this process holds."""
+    words = [sys.executable, "-m", "saesweep", "status", str(finished.path), "--watch"]
+    with finished.lock():
+        process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+        )
+        assert process.stdout is not None
+        process.stdout.readline()  # it watches
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (130, "interrupted\n")
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_stopped_run_is_resumed(
     saesweep: Command, small_file: Path, tmp_path: Path, stop: signal.Signals

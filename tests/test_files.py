@@ -27,7 +27,9 @@ from saesweep import files
 from saesweep.errors import RunError, StorageError
 
 SOME = settings(derandomize=True, database=None, deadline=None, max_examples=150)
-Readers = [files.read_json, files.read_rows, files.read_arrays]
+Readers = [
+    *(files.read_json, files.read_rows, files.read_columns, files.read_arrays, files.read_text)
+]
 
 
 def names(folder: Path) -> list[str]:
@@ -337,6 +339,84 @@ def test_a_torn_table_is_damaged(text: str, tmp_path: Path) -> None:
         files.read_rows(path)
 
 
+@SOME
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries(
+            {"epoch": st.integers(0, 2**60), "a,b": st.floats(), "c": st.floats()}
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_columns_of_numbers_are_those_of_the_rows(
+    rows: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "columns.csv"
+    files.write_rows(path, rows, ["epoch", "a,b", "c"])
+    columns = files.read_columns(path)
+    assert list(columns) == ["epoch", "a,b", "c"]
+    for name, column in columns.items():
+        expected = np.array([float(row[name]) for row in rows])
+        np.testing.assert_array_equal(column, expected, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "not rows of numbers"),
+        ("a,b\n", "not rows of numbers"),
+        ("a,b\n1,x\n", "not rows of numbers"),
+        ("a,b\n1\n", "a row is longer or shorter than the header"),
+        ("a,b\n1,2\n1,2,3\n", "a row is longer or shorter than the header"),
+    ],
+)
+def test_a_table_that_is_not_of_numbers_has_no_columns(text: str, why: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(RunError, match=rf"a\.csv: damaged: {why}$"):
+        files.read_columns(path)
+
+
+# Texts
+
+
+def test_a_part_of_a_text_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"begin\nmiddle\xff\nend")
+    assert files.read_text(path) == "begin\nmiddle\ufffd\nend"
+    assert files.read_text(path, 5) == "begin"
+    assert files.read_text(path, 3, from_end=True) == "end"
+    assert files.read_text(path, 1000, from_end=True) == files.read_text(path)
+
+
+def test_what_lies_within_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    (folder / "below").mkdir(parents=True)
+    for path in (tmp_path / "outside", folder / "inside", folder / "below" / "deep"):
+        path.write_text("x")
+    (tmp_path / "run2").write_text("x")
+    links = {
+        "to_inside": folder / "below" / "deep",
+        "up_and_down": Path("../run/inside"),
+        "to_outside": tmp_path / "outside",
+        "to_namesake": Path("../run2"),
+        "to_itself": Path("to_itself"),
+        "to_nothing": Path("nothing"),
+        "to_folder": folder / "below",
+    }
+    for name, target in links.items():
+        (folder / name).symlink_to(target)
+    (folder / "away").symlink_to(tmp_path)
+    os.mkfifo(folder / "pipe")
+    within = {"inside", "below/deep", "to_inside", "up_and_down", "away/run/inside"}
+    others = {"away/outside", "pipe", "below", "x" * 5000, *links} - within
+    for name in within | others:
+        assert files.lies_within(folder / name, folder) == (name in within), name
+    (tmp_path / "linked").symlink_to(folder)
+    assert files.lies_within(tmp_path / "linked" / "inside", tmp_path / "linked")
+
+
 # Arrays
 
 
@@ -408,7 +488,7 @@ def valid(kind: str, folder: Path) -> bytes:
     path = folder / f"valid-{kind}"
     if kind == "read_json":
         files.write_json(path, {"metrics": {"mmcs": 0.5, "mcc": math.nan}, "files": {"a": "ff"}})
-    elif kind == "read_rows":
+    elif kind in ("read_rows", "read_columns"):
         files.write_rows(
             path, [{"epoch": 0, "loss": 0.5}, {"epoch": 10, "loss": 0.25}], ["epoch", "loss"]
         )
@@ -446,9 +526,7 @@ def test_a_hash_is_that_of_the_bytes(tmp_path: Path) -> None:
     assert files.sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
-@pytest.mark.parametrize(
-    "read", [files.read_json, files.read_rows, files.read_arrays, files.sha256]
-)
+@pytest.mark.parametrize("read", [*Readers, files.sha256])
 def test_a_device_or_a_pipe_is_not_read(read: Any, tmp_path: Path) -> None:
     endless, pipe = tmp_path / "endless", tmp_path / "pipe"
     endless.symlink_to("/dev/zero")

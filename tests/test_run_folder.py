@@ -479,6 +479,13 @@ def test_baselines_that_are_none_are_said(run: Run, text: str) -> None:
         run.baselines()
 
 
+def test_a_pipe_in_the_place_of_the_config_is_said(run: Run) -> None:
+    (run.path / "config.yaml").unlink()
+    os.mkfifo(run.path / "config.yaml")
+    with pytest.raises(RunError, match=r"config\.yaml: cannot be read: not a regular file"):
+        Run(run.path)
+
+
 def test_a_cell_that_was_begun_and_has_no_job_is_interrupted(run: Run) -> None:
     begun, trained, waits = (cell.name for cell in run.cells[:3])
     for name in (begun, trained):
@@ -549,3 +556,43 @@ def test_a_config_survives_its_run(tmp_path: Path, small: SweepConfig) -> None:
     run = Run.create(small, tmp_path)
     assert Run(run.path).config == small
     assert json.loads(json.dumps(run.metrics()[0]["cell"])) == run.cells[0].name
+
+
+# What others trained
+
+
+@pytest.mark.parametrize(
+    ("result", "why"),
+    [
+        ({}, "it has no metrics"),
+        ({"metrics": [], "dict_size": 4}, "it has no metrics"),
+        ({"metrics": {}, "dict_size": "4"}, "it has no metrics"),
+        ({"metrics": {"mmcs": "abc"}, "dict_size": 4}, "a metric is no number"),
+        ({"metrics": {"mmcs": [0.5]}, "dict_size": 4}, "a metric is no number"),
+        ({"metrics": {"mmcs": 10**400}, "dict_size": 4}, "a metric is no number"),
+        ({"metrics": {"mmcs": 0.5}, "dict_size": 10**400}, "a metric is no number"),
+    ],
+)
+def test_a_damaged_import_is_said(result: dict[str, Any], why: str, run: Run) -> None:
+    path = run.path / "imported" / "theirs" / "result.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(result))
+    with pytest.raises(RunError, match=rf"result\.json: damaged: {why}; import it again$"):
+        run.imported()
+    path.write_text(json.dumps({"metrics": {"mmcs": 1, "fvu": None}, "dict_size": 6}))
+    (row,) = run.imported()
+    assert (row["cell"], row["dict_size"], row["dict_ratio"]) == ("imported/theirs", 6, 1.5)
+    assert (row["mmcs"], type(row["mmcs"])) == (1.0, float)
+    assert math.isnan(row["fvu"])
+
+
+def test_a_baseline_too_large_for_a_float_is_damage(run: Run) -> None:
+    table = run.metrics_dir / "baselines.csv"
+    table.parent.mkdir()
+    for value, whole in (("1" * 400, False), ("inf", True), ("nan", True), ("7", True)):
+        table.write_text(f"baseline,dict_size,mmcs\npca,3,{value}\n")
+        if whole:
+            assert len(run.baselines()) == 1
+        else:
+            with pytest.raises(RunError, match="damaged: not rows of baselines"):
+                run.baselines()

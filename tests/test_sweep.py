@@ -223,7 +223,7 @@ def test_fail_fast_leaves_the_others_to_be_trained(tmp_path: Path) -> None:
     )
     run = Run.create(config, tmp_path)
     summary = run_sweep(run, settings=run.settings(["jobs.fail_fast=true"]))
-    assert [row["state"] for row in summary.rows] == ["waiting", "failed"]
+    assert [row["state"] for row in summary.rows] == ["interrupted", "failed"]
     assert run.folder(run.cells[0]).checkpoints()  # what it had learned is kept
     assert [row["state"] for row in run_sweep(summary.run).rows] == ["done", "failed"]
 

@@ -77,16 +77,19 @@ def report(
     as_json: Json = False,
 ) -> None:
     """Write RUNs as one page for a browser: matrices, cells, trade-offs, provenance."""
-    from saesweep.report.write import write_report
+    from saesweep.report.write import default_path, runs_of, write_report
     from saesweep.run_folder import Run
 
     runs = [Run(path) for path in paths]
+    before = runs_of(out or default_path(runs))
     with terminal.progress_bar("cells", quiet or as_json) as progress:
         written = write_report(runs, out, inline=inline, progress=progress)
     if as_json:
         terminal.print_json({"files": [str(written)]})
     elif not quiet:
-        print(f"{written}: {written.stat().st_size / 1e6:.1f} MB")
+        others = before and before != runs_of(written)
+        instead = f", in place of the report of {before}" if others else ""
+        print(f"{written}: {written.stat().st_size / 1e6:.1f} MB{instead}")
 
 
 def data(

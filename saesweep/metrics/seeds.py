@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from saesweep.catalogue import METRICS
 from saesweep.cell_folder import UNFINISHED
 from saesweep.config import Scalar
 from saesweep.files import Row
@@ -79,6 +80,27 @@ def points(rows: Sequence[Row]) -> list[Point]:
     for row in rows:
         alike.setdefault(without_seed(row), []).append(row)
     return [Point(name, tuple(family)) for name, family in alike.items()]
+
+
+def best_points(folded: Sequence[Point], key: str) -> list[Point]:
+    """Those that are best in a metric; none where it has no better way, or none is better.
+
+    >>> a, b = (
+    ...     Point(name, ({"cell": name, "state": "done", "fvu": fvu, "l0": fvu},))
+    ...     for name, fvu in (("a", 0.5), ("b", 0.25))
+    ... )
+    >>> [point.name for point in best_points([a, b], "fvu")], best_points([a, b], "l0")
+    (['b'], [])
+    """
+    direction = METRICS[key].direction
+    if direction is None:
+        return []
+    known = [(mean, point) for point in folded if not math.isnan(mean := point.mean(key))]
+    means = {mean for mean, _ in known}
+    if len(means) < 2:
+        return []
+    top = (min if direction == "lower" else max)(means)
+    return [point for mean, point in known if mean == top]
 
 
 def without_seed(row: Row) -> str:

@@ -7,21 +7,22 @@ import contextlib
 import gzip
 import json
 import math
-from collections.abc import Iterable
 
 import numpy as np
 
 from saesweep.errors import RunError
 from saesweep.files import Arrays, Row
 from saesweep.grid import Cell
-from saesweep.metrics.changes import CLASSES
-from saesweep.metrics.tracking_table import tracking_columns
+from saesweep.metrics.changes import counts, feature_changes, latent_changes
+from saesweep.report.numbers import short, whole
 from saesweep.run_folder import Run
 
-DIGITS = 5
 BINS = 24
 """Of the histogram of how often latents fire."""
-TRACKED = ("learned", *CLASSES, "dead", "newly_dead", "revived")
+COUNTED = ("epoch", "step")
+"""Columns of a history that keep all digits: two snapshots are never at one epoch."""
+EVENTS = {"newly_learned", "unlearned", "moved", "newly_dead", "revived"}
+"""What happened since the snapshot before. The others are what is so at a snapshot."""
 ALL_POINTS = 100_000
 """Points of a curve times cells of a page. Packed, 50 points of 2,000 cells take 5 MB."""
 LEAST, MOST = 32, 256
@@ -49,57 +50,57 @@ def packed(text: str) -> str:
 def unpacked(run: Run, cell: Cell, most: int) -> Row:
     """The same before it is packed: what of it can be read, at most ``most`` points a curve.
 
-    ``curves`` are the columns of its history and ``tracking`` those of `TRACKED`, by name, each
-    with its ``epoch``; ``of`` is the number of snapshots there were. ``density`` is a histogram:
+    ``curves`` are the columns of its history, by name; ``of`` is how many snapshots there were.
+    ``tracking`` is the ``epoch``, what `latent_changes` tells, and `feature_changes` where true
+    features are known; `EVENTS` are counted since the point before. ``density`` is a histogram:
     ``low``, log10 of the frequency where it begins (it ends at 0), ``counts``, and ``dead``.
     """
     found: Row = {}
     with contextlib.suppress(RunError):
         history = run.history(cell)
         kept = _kept(len(history["epoch"]), most)
-        found["curves"] = {name: numbers(column[kept]) for name, column in history.items()}
+        found["curves"] = {
+            name: whole(column[kept]) if name in COUNTED else short(column[kept])
+            for name, column in history.items()
+        }
         found["of"] = len(history["epoch"])
     with contextlib.suppress(RunError):
         snapshots = run.snapshots(cell)
-        if "best_cosine" in snapshots:
-            found["tracking"] = _tracking(snapshots, run.config.eval.learned_threshold, most)
+        if "dead" in snapshots:
+            found["tracking"] = _tracking(run, snapshots, most)
         if "density" in snapshots:
             found["density"] = _density(snapshots["density"], run.config.eval.n_samples)
     return found
 
 
-def _tracking(snapshots: Arrays, threshold: float, most: int) -> Row:
-    columns = tracking_columns(snapshots, threshold)
-    kept = _kept(len(columns["epoch"]), most)
-    return {name: numbers(columns[name][kept]) for name in ("epoch", *TRACKED)}
+def _tracking(run: Run, snapshots: Arrays, most: int) -> Row:
+    masks = latent_changes(snapshots["dead"])
+    if run.config.data.n_features:
+        threshold = run.config.eval.learned_threshold
+        masks |= feature_changes(snapshots["best_cosine"], snapshots["best_atom"], threshold)
+    columns = counts(masks)
+    kept = _kept(len(snapshots["epoch"]), most)
+    begins = np.append(0, kept[:-1] + 1)  # of what happened until each point
+    shown = {
+        name: np.add.reduceat(column, begins) if name in EVENTS else column[kept]
+        for name, column in columns.items()
+    }
+    return {"epoch": snapshots["epoch"][kept].tolist()} | {k: c.tolist() for k, c in shown.items()}
 
 
 def _density(frequency: np.ndarray, samples: int) -> Row:
-    """A histogram of firing frequencies [dict_size]."""
-    low = math.floor(math.log10(1 / samples))
-    alive = np.log10(frequency[frequency > 0])
-    counts, _ = np.histogram(alive, np.linspace(low, 0, BINS + 1))
-    return {"low": low, "counts": counts.tolist(), "dead": int((frequency == 0).sum())}
+    """A histogram of firing frequencies [dict_size] over ``samples``.
+
+    >>> _density(np.array([0, 1e-5, 1], np.float32), 100_000)["counts"].count(1)
+    2
+    """
+    low = -max(1, math.ceil(math.log10(samples)))
+    # In float32 one of 100,000 is a little less than that, and would fall out of the histogram.
+    alive = np.log10(frequency[frequency > 0].astype(np.float64)).clip(low, 0)
+    counted, _ = np.histogram(alive, np.linspace(low, 0, BINS + 1))
+    return {"low": low, "counts": counted.tolist(), "dead": int((frequency == 0).sum())}
 
 
 def _kept(count: int, most: int) -> np.ndarray:
     """Which of ``count`` points are kept: evenly spread, with the first and the last."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int))
-
-
-def numbers(values: Iterable[float]) -> list[float | str | None]:
-    """Numbers that JSON can hold, in `DIGITS` digits; what is no number is None.
-
-    >>> numbers([1.23456789, float("nan"), 3.0, float("inf")])
-    [1.2346, None, 3, 'inf']
-    """
-    return [_number(float(value)) for value in values]
-
-
-def _number(value: float) -> float | str | None:
-    if math.isnan(value):
-        return None
-    if math.isinf(value):
-        return str(value)
-    short = float(f"{value:.{DIGITS}g}")
-    return int(short) if short.is_integer() else short

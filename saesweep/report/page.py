@@ -24,7 +24,7 @@ SCRIPTS = (
 )
 """In the order in which they stand in the page: each uses those before it."""
 OF_SCRIPTS = (
-    *("label", "path", "folder", "known", "seeds", "axes", "columns", "cells", "metrics"),
+    *("label", "path", "folder", "known", "loss", "seeds", "axes", "columns", "cells", "metrics"),
     *("points", "references", "imported", "details"),
 )
 """What the scripts are told of each run."""
@@ -33,15 +33,22 @@ GENERATOR = "saesweep report"
 HEAD = 400
 
 
-def render(payload: Row) -> str:
-    """The page for what `payload.payload` gave."""
+def check_extra() -> None:
+    """``UsageError`` where a package that a page needs is not installed."""
     try:
-        from jinja2 import Environment, PackageLoader, StrictUndefined
-        from plotly.offline import get_plotlyjs
+        import jinja2  # noqa: F401
+        import plotly.offline  # noqa: F401
     except ImportError as error:
         raise UsageError(
             f"saesweep report needs {error.name}: pip install 'saesweep[report]'"
         ) from None
+
+
+def render(payload: Row) -> str:
+    """The page for what `payload.payload` gave."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from plotly.offline import get_plotlyjs
+
     environment = Environment(
         loader=PackageLoader("saesweep.report", "page"),
         autoescape=True,
@@ -49,7 +56,7 @@ def render(payload: Row) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shown"] = shown
+    environment.filters |= {"shown": shown, "number": number}
     plotly, script = _lines(get_plotlyjs()), _script()
     text = environment.get_template("page.html").render(
         generator=f"{GENERATOR} {__version__}",
@@ -66,7 +73,7 @@ def render(payload: Row) -> str:
 def _of_scripts(payload: Row) -> Row:
     """What the scripts read; the template writes the rest."""
     runs = [{key: run[key] for key in OF_SCRIPTS} for run in payload["runs"]]
-    return {"metrics": payload["metrics"], "runs": runs}
+    return {**{key: payload[key] for key in ("main", "metrics", "logs")}, "runs": runs}
 
 
 def is_page(head: str) -> bool:
@@ -84,21 +91,26 @@ def embedded(data: Any) -> str:
     >>> embedded("</script>")
     '"\\u003c/script\\u003e"'
     """
-    text = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    # Not in ASCII: so what is no Unicode in it is replaced as in the rest of the page.
+    text = json.dumps(data, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for mark in "<>&":
         text = text.replace(mark, f"\\u{ord(mark):04x}")
     return text
 
 
 def shown(value: Any) -> str:
-    """A value of a config or a provenance in words.
+    """A value of a config or a provenance in words, whatever it is: with all of its digits.
 
-    >>> shown(None), shown([1, "a"]), shown(0.5)
-    ('–', '1, a', '0.5')
+    >>> shown(None), shown([1, "a"]), shown(0.90001), shown(True), shown(20240101)
+    ('–', '1, a', '0.90001', 'true', '20240101')
     """
     if value is None or value == "":
         return "–"
-    return ", ".join(map(shown, value)) if isinstance(value, list) else number(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ", ".join(map(shown, value))
+    return value if isinstance(value, str) else repr(value)
 
 
 def _policy(*scripts: str) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Sequence
+from html import unescape
 from pathlib import Path
 
 from saesweep import files
 from saesweep.errors import UsageError
-from saesweep.report.page import HEAD, is_page, render
+from saesweep.report.contents import Contents
+from saesweep.report.page import HEAD, check_extra, is_page, render
 from saesweep.report.payload import payload
 from saesweep.run_folder import Run
 
@@ -27,19 +30,37 @@ def write_report(
     Without ``out`` it is ``report.html`` in the run's folder, or of several runs in the folder that
     the first of them is in. ``inline`` puts GIFs into the page, which otherwise links to them.
     ``UsageError`` where ``out`` is something else than such a page, or the extra is not installed;
-    ``StorageError`` where the disk refuses.
+    ``RunError`` where a GIF cannot be read; ``StorageError`` where the disk refuses.
     """
+    check_extra()
     path = out or default_path(runs)
     _refuse_twice(runs)
     _check(path)
-    text = render(payload(runs, path.parent, inline=inline, progress=progress))
-    files.write_text(path, text)
+    contents = Contents(path.parent, inline=inline)
+    page = render(payload(runs, path.parent, contents=contents, progress=progress))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.writelines(contents.pieces(page))
+
+    files.atomic_write(path, write)
     return path
 
 
 def default_path(runs: Sequence[Run]) -> Path:
     """Where the page of ``runs`` is written if nobody says."""
     return (runs[0].path if len(runs) == 1 else runs[0].path.resolve().parent) / NAME
+
+
+def runs_of(path: Path) -> str:
+    """Which runs the page at ``path`` is of, as its title says; empty where there is none."""
+    if not path.is_file():
+        return ""
+    head = ""
+    with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
+        head = file.read(1 << 16)
+    found = re.search(r"<title>(.*?) · saesweep</title>", head, re.DOTALL)
+    return unescape(found[1]) if found and is_page(head) else ""
 
 
 def _refuse_twice(runs: Sequence[Run]) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from saesweep.catalogue import METRICS
-from saesweep.errors import RunError
 from saesweep.figures.grid.curve_parts import scale
 from saesweep.figures.grid.figures import CURVES, TRAINED
 from saesweep.figures.style import BLUE, GREY, INK, MARGIN, TICK, WIDTH, Sheet, ticks
@@ -22,11 +21,8 @@ def cell_curves(run: Run, cell: Cell) -> Figure:
 
     Raises ``RunError`` where the cell has no history.
     """
-    try:
-        history = run.history(cell)
-        epochs = history["epoch"]
-    except KeyError:
-        raise RunError(f"{run.folder(cell).path}: damaged: its history has no epochs") from None
+    history = run.history(cell)
+    epochs = history["epoch"]
     shown = [key for key in CURVES if np.isfinite(history.get(key, np.nan)).any()]
     step = (WIDTH - MARGIN) / ACROSS
     down = -(-len(shown) // ACROSS)

@@ -131,7 +131,7 @@ def test_the_dots_of_a_run_are_its_last_snapshots(finished, tmp_path, readable):
     (run.folder(run.cells[0]).path / "result.json").unlink()
     ((stem, figure),) = draw_probability(run)
     assert stem == "mmcs_by_probability"
-    assert "waiting" in readable(figure)
+    assert "interrupted" in readable(figure)
     assert len(dots(figure)) == 3 * run.config.data.n_features
     panels = [patch for patch in figure.axes[0].patches if patch.get_facecolor()[0] == 1]
     top = max(float(run.snapshots(cell)["best_cosine"][-1].max()) for cell in run.cells[1:])

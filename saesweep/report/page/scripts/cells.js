@@ -3,11 +3,14 @@
 const PAGE = 100;
 const list = { by: null, down: false, most: PAGE, find: "", all: false };
 
+const nameButton = (point) => make("button", { type: "button", onclick: () => openPoint(point) }, breakable(nameOf(point)));
+const stateWords = (point) => (point.cells.length > 1 ? `${point.done}/${point.cells.length} done` : point.state);
+
 const columnsOf = () => [
-  { key: "name", head: "cell", value: nameOf, text: (point) => make("button", { type: "button", onclick: () => openPoint(point) }, nameOf(point)) },
-  { key: "state", head: "state", value: (point) => point.state, text: (point) => (point.cells.length > 1 ? `${point.done}/${point.cells.length} done` : point.state) },
-  ...(list.all ? known : mainMetrics).map((key) => ({
-    key, head: key, metric: true, value: (point) => metricOf(point, key),
+  { key: "name", head: "cell", value: nameOf, text: nameButton },
+  { key: "state", head: "state", value: (point) => point.state, text: stateWords },
+  ...(list.all ? known : data.main.metrics).map((key) => ({
+    key, head: key, value: (point) => metricOf(point, key), best: bestIn(key).marked,
     text: (point) => (point.state === "done" ? format(point.mean[key]) + spreadOf(point, key) : ""),
   })),
 ];
@@ -30,20 +33,29 @@ const sortBy = (key) => {
   byId("cells").querySelector(`[data-key="${key}"]`).focus();
 };
 
+const headOf = ({ key, head }) => {
+  const chosen = key === list.by, arrow = list.down ? " ↓" : " ↑";
+  const sort = chosen ? (list.down ? "descending" : "ascending") : "none";
+  return make("th", { scope: "col", "aria-sort": sort },
+    make("button", { type: "button", "data-key": key, title: data.metrics[key]?.definition, onclick: () => sortBy(key) },
+      breakable(head), chosen ? arrow : ""));
+};
+
+const rowOf = (point, columns) => make("tr", {}, columns.map(({ key, text, best }) => {
+  if (key === "name") return make("th", { scope: "row" }, text(point));
+  return best?.has(point) ? make("td", { class: "best" }, text(point), " ★") : make("td", {}, text(point));
+}));
+
 const drawCells = () => {
   const columns = columnsOf(), words = list.find.toLowerCase().split(/\s+/).filter(Boolean);
-  const found = points.filter((point) => words.every((word) => `${nameOf(point)} ${point.state}`.toLowerCase().includes(word)));
-  const column = columns.find((one) => one.key === list.by);
-  const sorted = column ? inOrder(found, column) : found;
-  const tops = new Map(columns.filter((one) => one.metric).map((one) => [one.key, bestOfFew(points.map(one.value), data.metrics[one.key].direction).top]));
-  const heads = columns.map((one) => make("th", { scope: "col", "aria-sort": one.key === list.by ? (list.down ? "descending" : "ascending") : "none" },
-    make("button", { type: "button", "data-key": one.key, title: data.metrics[one.key]?.definition, onclick: () => sortBy(one.key) },
-      one.head + (one.key === list.by ? (list.down ? " ↓" : " ↑") : ""))));
-  const rows = sorted.slice(0, list.most).map((point) => make("tr", {}, columns.map((one) =>
-    make("td", { class: one.metric && one.value(point) === tops.get(one.key) ? "best" : null }, one.text(point)))));
-  fill(byId("cells"), make("thead", {}, make("tr", {}, heads)), make("tbody", {}, rows));
+  const fits = (point) => words.every((word) => `${nameOf(point)} ${point.state}`.toLowerCase().includes(word));
+  const found = points.filter(fits), column = columns.find((one) => one.key === list.by);
+  const rows = (column ? inOrder(found, column) : found).slice(0, list.most).map((point) => rowOf(point, columns));
+  fill(byId("cells"), make("thead", {}, make("tr", {}, columns.map(headOf))), make("tbody", {}, rows));
   byId("found").textContent = words.length ? `${found.length} of ${points.length}` : "";
   const more = byId("more");
-  more.hidden = sorted.length <= list.most;
-  more.textContent = `Show all ${sorted.length}`;
+  more.hidden = found.length <= list.most;
+  more.textContent = `Show all ${found.length}`;
+  const best = several ? "the best of its run" : "the best";
+  byId("cells-note").textContent = `${byId("cells").querySelector(".best") ? `★ is ${best}.\n` : ""}${lossWords(data.runs)}`;
 };

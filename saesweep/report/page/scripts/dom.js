@@ -15,6 +15,9 @@ const make = (tag, attributes, ...children) => {
 
 const fill = (element, ...children) => element.replaceChildren(...children.flat(Infinity).filter((c) => c != null));
 
+// Names of metrics and cells may break after what joins their parts.
+const breakable = (text) => text.split(/(?<=_)/).flatMap((part) => [part, make("wbr")]).slice(0, -1);
+
 const say = (text) => { byId("live").textContent = text; };
 
 const fillSelect = (select, choices, chosen) => {

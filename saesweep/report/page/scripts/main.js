@@ -1,8 +1,13 @@
 // The page put together: choices, links to cells, themes and print.
 
+const plotlyIsThere = new Promise((begun) => {
+  // Two frames later what there is has been painted.
+  requestAnimationFrame(() => requestAnimationFrame(() => loadPlotly().then(begun)));
+});
+let plotlyBegun = false;
+
 // Drawn when it comes into sight: it takes as long as the matrices of 2,000 cells.
 let inSight = false;
-const drawTradeOffInSight = () => { if (inSight) drawTradeOff(); };
 const watchTradeOff = () => new IntersectionObserver((seen, observer) => {
   if (!seen.some((one) => one.isIntersecting)) return;
   observer.disconnect();
@@ -10,16 +15,15 @@ const watchTradeOff = () => new IntersectionObserver((seen, observer) => {
   drawTradeOff();
 }, { rootMargin: "200px" }).observe(byId("trade-off"));
 
-const plotlyIsThere = new Promise((begun) => {
-  // Two frames later what there is has been painted.
-  requestAnimationFrame(() => requestAnimationFrame(() => loadPlotly().then(begun)));
-});
-
-const drawAll = () => {
-  drawMatrices();
-  drawTradeOffInSight();
-  drawCells();
-  if (opened) openCell(opened.point, opened.index, false);
+// All that is drawn in colours or to a width.
+const drawPlots = () => {
+  byId("theme").textContent = isDark() ? "Light" : "Dark";
+  if (!plotlyBegun) return;
+  if (known.length) {
+    drawMatrices();
+    if (inSight) drawTradeOff();
+  }
+  drawOpened();
 };
 
 const choose = (id, choices, state, name, draw) => {
@@ -34,17 +38,61 @@ const openFromAddress = () => {
   } catch (error) {
     return; // an address that somebody cut short
   }
-  const point = points.find((one) => one.run.label === label && one.cells.some((i) => one.run.cells[i].name === name));
-  if (point) openCell(point, point.cells.find((i) => point.run.cells[i].name === name));
+  const isIt = (point) => (i) => wellFormed(point.run.label) === label && wellFormed(point.run.cells[i].name) === name;
+  const point = points.find((one) => one.cells.some(isIt(one)));
+  if (point) openCell(point, point.cells.find(isIt(point)));
 };
 
 const useTheme = (name) => {
-  root.dataset.theme = name;
-  byId("theme").textContent = isDark() ? "Light" : "Dark";
-  drawAll();
+  if (name) root.dataset.theme = name;
+  else delete root.dataset.theme;
+  drawPlots();
 };
 
-const prepare = () => {
+// Tables that are wider than paper, made to fit.
+const shrinkTables = () => [...document.querySelectorAll(".wide table")].filter((table) => {
+  const share = table.closest(".wide").clientWidth / table.scrollWidth;
+  if (share < 1) table.style.zoom = share;
+  return share < 1;
+});
+
+// For paper: light, as wide as paper, and with all that is folded or cut short. Returns how to go back.
+const unfold = () => {
+  const folded = [...document.querySelectorAll("details:not([open])")];
+  const { most } = list, { theme } = root.dataset, wasInSight = inSight;
+  hideTip();
+  folded.forEach((details) => { details.open = true; });
+  list.most = Infinity;
+  inSight = true;
+  root.dataset.paper = "";
+  drawCells();
+  useTheme("light");
+  const shrunk = shrinkTables();
+  return () => {
+    shrunk.forEach((table) => { table.style.zoom = ""; });
+    folded.forEach((details) => { details.open = false; });
+    list.most = most;
+    inSight = wasInSight;
+    delete root.dataset.paper;
+    drawCells();
+    useTheme(theme);
+  };
+};
+
+const wire = () => {
+  byId("theme").addEventListener("click", () => useTheme(isDark() ? "light" : "dark"));
+  prefersDark.addEventListener("change", () => { if (!root.dataset.theme) drawPlots(); });
+  let foldAgain = null;
+  window.addEventListener("beforeprint", () => { foldAgain ??= unfold(); });
+  window.addEventListener("afterprint", () => { foldAgain?.(); foldAgain = null; });
+  window.addEventListener("hashchange", openFromAddress);
+  document.querySelectorAll(".animation img").forEach((image) => stoppable(image.parentElement));
+  byId("all-metrics").addEventListener("change", (event) => { list.all = event.target.checked; drawCells(); });
+  byId("find").addEventListener("input", (event) => { list.find = event.target.value; list.most = PAGE; drawCells(); });
+  byId("more").addEventListener("click", () => { list.most = Infinity; drawCells(); });
+};
+
+const wireMatrices = () => {
   const metrics = known.map((key) => [key, title(key)]);
   choose("metric", metrics, matrices, "metric", drawMatrices);
   choose("axis", [...axes].map(([key, axis]) => [key, axis.title]), matrices, "axis", drawMatrices);
@@ -53,32 +101,32 @@ const prepare = () => {
   choose("y", metrics, tradeOff, "y", drawTradeOff);
   choose("colour", colourings(), tradeOff, "colour", drawTradeOff);
   byId("as-tables").addEventListener("change", (event) => { matrices.asTables = event.target.checked; drawMatrices(); });
-  byId("theme").addEventListener("click", () => useTheme(isDark() ? "light" : "dark"));
-  byId("theme").textContent = isDark() ? "Light" : "Dark";
-  prefersDark.addEventListener("change", () => { if (!root.dataset.theme) drawAll(); });
-  let before = "";
-  window.addEventListener("beforeprint", () => { before = root.dataset.theme || ""; inSight = true; useTheme("light"); });
-  window.addEventListener("afterprint", () => { if (before) useTheme(before); else { delete root.dataset.theme; drawAll(); } });
   let width = window.innerWidth;
-  window.addEventListener("resize", () => { if (window.innerWidth !== width) { width = window.innerWidth; drawMatrices(); } });
-  window.addEventListener("hashchange", openFromAddress);
+  window.addEventListener("resize", () => {
+    if (window.innerWidth === width) return; // the keyboard of a telephone
+    width = window.innerWidth;
+    drawMatrices();
+  });
 };
 
-byId("all-metrics").addEventListener("change", (event) => { list.all = event.target.checked; drawCells(); });
-byId("find").addEventListener("input", (event) => { list.find = event.target.value; list.most = PAGE; drawCells(); });
-byId("more").addEventListener("click", () => { list.most = Infinity; drawCells(); });
+wire();
+drawPlots();
 drawCells();
 document.body.dataset.listed = Math.round(performance.now());
-if (known.length) {
-  plotlyIsThere.then(() => {
-    prepare();
+if (!known.length) {
+  fill(byId("panels"), make("p", {}, "No cell is done yet: there is nothing to draw. ",
+    make("code", {}, "saesweep resume RUN"), " goes on."));
+  document.querySelectorAll("#matrices .controls, #trade-off-section, #all-metrics-label").forEach((part) => {
+    part.hidden = true;
+  });
+}
+plotlyIsThere.then(() => {
+  plotlyBegun = true;
+  if (known.length) {
+    wireMatrices();
     drawMatrices();
     watchTradeOff();
-    openFromAddress();
-    document.body.dataset.ready = Math.round(performance.now());
-  });
-} else {
-  fill(byId("panels"), make("p", {}, "No cell is done yet: there is nothing to draw. ", make("code", {}, "saesweep resume RUN"), " goes on."));
-  byId("trade-off").closest("section").hidden = true;
+  }
+  openFromAddress();
   document.body.dataset.ready = Math.round(performance.now());
-}
+});

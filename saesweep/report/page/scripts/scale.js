@@ -17,15 +17,32 @@ const drawScale = (scale, marks) => {
   const holder = byId("scale");
   if (!scale) return fill(holder);
   const back = scale.log ? (x) => 10 ** x : (x) => x;
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) =>
-    make("span", { class: "tick", style: `left:${100 * share}%` }, format(back(scale.low + share * (scale.high - scale.low)), 3)));
-  const bar = make("div", { class: "scale", style: `background:linear-gradient(90deg,${VIRIDIS.join(",")})` }, ticks);
-  const inside = marks.map(([name, value]) => [name, value, scale.place(value)]).filter(([, , share]) => share >= 0 && share <= 1);
-  inside.sort((a, b) => a[2] - b[2]);
-  const shown = inside.filter(([, , share], i) => i === 0 || share - inside[i - 1][2] > 0.16);
-  bar.append(...shown.map(([name, value, share]) =>
-    make("span", { class: "mark", style: `left:${100 * share}%` }, `${name} ${format(value, 3)}`)));
-  const words = marks.map(([name, value]) => `${name} ${format(value, 3)}`).join(", ");
-  return fill(holder, bar, make("p", { class: "quiet" },
+  const on = (kind, share, words) => ({ share, line: make("i", { class: kind, style: `left:${100 * share}%` }),
+    label: make("span", { class: kind }, words) });
+  const shares = [0, 0.25, 0.5, 0.75, 1];
+  const texts = labelsOf(shares.map((share) => back(scale.low + share * (scale.high - scale.low))));
+  const below = shares.map((share, i) => on("tick", share, texts[i]));
+  const above = marks.map(([name, value]) => on("mark", scale.place(value), `${name} ${format(value, 3)}`))
+    .filter(({ share }) => share >= 0 && share <= 1).sort((a, b) => a.share - b.share);
+  const bar = make("div", { class: "scale", style: `background:linear-gradient(90deg,${VIRIDIS.join(",")})` },
+    [...below, ...above].map(({ line, label }) => [line, label]));
+  const words = marks.map(([name, value]) => `${name} ${format(value, 3)}`).join("; ");
+  fill(holder, bar, make("p", { class: "quiet" },
     `${scale.log ? "Logarithmic scale. " : ""}${words ? `To compare with: ${words}.` : ""}`));
+  setApart(bar, below);
+  setApart(bar, above);
+};
+
+// Labels where their lines are, as far as the bar goes; one that would lie over another is not shown, its line is.
+const ROOM = 8, BEYOND = 20;
+const setApart = (bar, placed) => {
+  const width = bar.clientWidth;
+  let end = -Infinity;
+  for (const { share, label } of placed) {
+    const wide = label.offsetWidth;
+    const left = Math.max(-BEYOND, Math.min(width + BEYOND - wide, share * width - wide / 2));
+    label.style.left = `${(100 * left) / width}%`;
+    label.style.visibility = left < end + ROOM ? "hidden" : "visible";
+    if (left >= end + ROOM) end = left + wide;
+  }
 };

@@ -1,8 +1,11 @@
-// Light and dark: the page's colours are those of its style, and Plotly is told them.
+// What the reader's system asks for: light or dark, which Plotly is told, and little motion.
 
 const root = document.documentElement;
 const prefersDark = window.matchMedia("(prefers-color-scheme: dark)");
+const prefersCalm = window.matchMedia("(prefers-reduced-motion: reduce)");
 const isDark = () => (root.dataset.theme || (prefersDark.matches ? "dark" : "light")) === "dark";
+// While it is printed: see `unfold`.
+const isPaper = () => "paper" in root.dataset;
 const colour = (name) => getComputedStyle(root).getPropertyValue(`--${name}`).trim();
 
 // From the palette of Okabe and Ito, which colour-blind readers can tell apart; lighter ones first on dark.
@@ -12,6 +15,8 @@ const telling = (i) => (isDark() ? ON_DARK : TELLING)[i % TELLING.length];
 const VIRIDIS = ["#440154", "#482878", "#3e4989", "#31688e", "#26828e", "#1f9e89", "#35b779", "#6ece58", "#b5de2b", "#fde725"];
 const COLOURSCALE = VIRIDIS.map((shade, i) => [i / (VIRIDIS.length - 1), shade]);
 const shadeAt = (share) => VIRIDIS[Math.round(Math.max(0, Math.min(1, share)) * (VIRIDIS.length - 1))];
+// Where white on these colours and black on them have the same contrast, 4.5 to 1.
+const DARK_UNTIL = 0.44;
 
 const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
 
@@ -23,5 +28,30 @@ const axisStyle = (extra) => ({
 const layoutOf = (extra) => ({
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
   font: { family: 'system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif', size: 12, color: colour("ink") },
-  margin: { l: 56, r: 12, t: 12, b: 44 }, hovermode: "closest", dragmode: false, showlegend: false, ...extra,
+  margin: { l: 56, r: 12, t: 12, b: 44 }, hovermode: "closest", dragmode: false,
+  modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("quiet"), activecolor: colour("ink") }, showlegend: false, ...extra,
 });
+
+// Plotly keeps what it has drawn until it is told that it is gone.
+const discardPlots = (holder) => holder.querySelectorAll(".js-plotly-plot").forEach((plot) => Plotly.purge(plot));
+
+// A button that stops the animation in ``holder``, whose first picture then stays.
+const stoppable = (holder) => {
+  const image = holder.querySelector("img");
+  const still = make("canvas", { role: "img", "aria-label": image.alt, hidden: true });
+  const button = make("button", { type: "button", class: "stop", hidden: true }, "Pause");
+  const stop = (stopped) => {
+    if (stopped) {
+      [still.width, still.height] = [image.naturalWidth, image.naturalHeight];
+      still.getContext("2d").drawImage(image, 0, 0);
+      still.style.width = `${image.clientWidth}px`;
+    }
+    [still.hidden, image.hidden] = [!stopped, stopped];
+    button.textContent = stopped ? "Play" : "Pause";
+  };
+  const begin = () => { button.hidden = false; stop(prefersCalm.matches); };
+  button.addEventListener("click", () => stop(still.hidden));
+  image.addEventListener("load", begin);
+  holder.append(still, make("div", {}, button));
+  if (image.complete && image.naturalWidth) begin();
+};

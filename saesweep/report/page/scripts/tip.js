@@ -2,12 +2,13 @@
 
 const showTip = (point, chosen, x, y) => {
   const tip = byId("tip");
-  const lines = known.filter((key) => key in point.mean).map((key) => {
+  const values = known.filter((key) => key in point.mean).map((key) => {
     const mark = { class: key === chosen ? "chosen" : null };
     return [make("dt", mark, key), make("dd", mark, format(point.mean[key]) + spreadOf(point, key))];
   });
-  const seeds = point.cells.length > 1 ? `; mean ± standard deviation of ${point.done} of ${point.cells.length} seeds` : "";
-  fill(tip, make("b", {}, nameOf(point)), make("div", {}, point.state + seeds), make("dl", {}, lines));
+  const seeds = point.cells.length > 1 ? `mean ± standard deviation of ${point.done} of ${point.cells.length} seeds` : "";
+  const words = [models.size > 1 ? point.model : "", point.state, seeds].filter(Boolean).join("; ");
+  fill(tip, make("b", {}, nameOf(point)), make("div", {}, words), make("dl", {}, values));
   tip.hidden = false;
   const { width, height } = tip.getBoundingClientRect();
   tip.style.left = `${Math.max(4, Math.min(x + 14, window.innerWidth - width - 4))}px`;

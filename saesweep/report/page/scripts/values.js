@@ -2,19 +2,30 @@
 
 const data = JSON.parse(byId("data").textContent);
 const several = data.runs.length > 1;
-const WITHOUT_TRUTH = "fvu";
-const MAIN = ["recon_loss", "mmcs", "mmcs_larger", "dead_neurons", "l0", "fvu", "ce_recovered_mean"];
 
 const number = (value) => (value == null ? NaN : Number(value === "inf" ? Infinity : value === "-inf" ? -Infinity : value));
 
+// A metric in few digits; counts are whole.
 const format = (value, digits = 4) => {
-  if (typeof value === "string" && value !== "inf" && value !== "-inf") return value;
-  const x = number(value);
+  const x = number(value), size = Math.abs(x);
   if (Number.isNaN(x)) return "n/a";
-  if (!Number.isFinite(x)) return x > 0 ? "∞" : "−∞";
-  if (Number.isInteger(x) && Math.abs(x) < 1e6) return String(x);
-  const text = String(Number(x.toPrecision(digits)));
-  return (text.length > 9 ? x.toExponential(2) : text).replace("-", "−");
+  if (size === Infinity) return x > 0 ? "∞" : "−∞";
+  const short = Number.isInteger(x) && size < 1e9 ? x : Number(x.toPrecision(digits));
+  const text = short !== 0 && (size < 1e-4 || size >= 1e9) ? short.toExponential().replace("e+", "e") : String(short);
+  return text.replaceAll("-", "−");
+};
+
+// A hyperparameter as the config has it: no digit of a seed may be lost.
+const exact = (value) => String(value);
+
+// Numbers in as few digits as tell apart all that differ.
+const labelsOf = (values, least = 3) => {
+  const different = new Set(values).size;
+  for (let digits = least; digits <= 17; digits += 1) {
+    const labels = values.map((value) => format(value, digits));
+    if (new Set(labels).size === different) return labels;
+  }
+  return values.map(exact);
 };
 
 // Plotly reads some markup in texts; these are none.
@@ -24,32 +35,43 @@ const metricOf = (point, key) => number(point.mean[key]);
 const title = (key) => data.metrics[key].title;
 const known = Object.keys(data.metrics).filter((key) =>
   data.runs.some((run) => run.metrics[key] || run.imported.some((one) => one.metrics[key] != null)));
-const mainMetric = known.includes("mmcs") ? "mmcs" : known.includes(WITHOUT_TRUTH) ? WITHOUT_TRUTH : known[0];
-const mainMetrics = MAIN.filter((key) => known.includes(key));
-
 // Every point of every run, with the run that it is of.
 const points = data.runs.flatMap((run, index) => run.points.map((point) => ({ ...point, run, index })));
 const axes = new Map(data.runs.flatMap((run) => run.axes.map((axis) => [axis.key, axis])));
+const models = new Set(points.map((point) => point.model));
 
 const nameOf = (point) => (several ? `${point.run.label}: ${point.name}` : point.name);
+const logOf = (cell) => (cell.log == null ? "" : data.logs[cell.log]);
+
+// What sets a point apart from others of its kind: its variant too, where runs differ in it and have no axis of it.
+const variantOf = (point) => {
+  const unsaid = models.size > 1 && !("model.variant" in point.apart);
+  return [unsaid ? point.model : "", point.variant].filter(Boolean).join(", ");
+};
 
 const spreadOf = (point, key) => {
   const spread = number(point.spread[key]);
   return Number.isNaN(spread) ? "" : ` ± ${format(spread, 2)}`;
 };
 
-const best = (values, direction) => {
-  const finite = values.filter(Number.isFinite);
-  if (!direction || !finite.length) return NaN;
-  const [low, high] = [Math.min(...finite), Math.max(...finite)];
-  return low === high ? NaN : direction === "lower" ? low : high;
+// The points that are marked as the best of their run; and how many tie where so many do that a mark tells nothing.
+const MOST_TIES = 8;
+const bestIn = (key) => {
+  const marked = new Set(), tied = [];
+  for (const run of data.runs) {
+    const done = points.filter((point) => point.run === run && Number.isFinite(metricOf(point, key)));
+    const best = done.filter((point) => point.best.includes(key));
+    if (best.length > Math.max(MOST_TIES, done.length / 3)) tied.push([run, best.length]);
+    else best.forEach((point) => marked.add(point));
+  }
+  return { marked, tied };
 };
 
-// What is best of some values, where few enough share it that a mark tells something.
-const MOST_TIES = 8;
-const bestOfFew = (values, direction) => {
-  const top = best(values, direction), ties = values.filter((value) => value === top).length;
-  return { top: ties <= Math.max(MOST_TIES, values.filter(Number.isFinite).length / 3) ? top : NaN, ties };
+// What is trained: the same penalty means different things under different losses.
+const lossWords = (runs) => {
+  const trained = new Map();
+  for (const { loss, label } of runs) for (const words of loss) trained.set(words, [...(trained.get(words) || []), label]);
+  return [...trained].map(([words, labels]) => `Trained with ${words}${several ? ` (${labels.join(", ")})` : ""}.`).join("\n");
 };
 
 const wantsLog = (values) => {
