@@ -180,7 +180,7 @@ def test_a_damaged_config_is_said_with_its_place(content: bytes, words: str, run
 def test_a_config_that_is_a_folder_is_said(run: Run) -> None:
     (run.path / "config.yaml").unlink()
     (run.path / "config.yaml").mkdir()
-    with pytest.raises(RunError, match=r"config\.yaml: cannot be read: Is a directory"):
+    with pytest.raises(RunError, match=r"config\.yaml: cannot be read: not a regular file"):
         Run(run.path)
 
 
