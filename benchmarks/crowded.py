@@ -1,9 +1,10 @@
 """What it costs to share the cores with another program: see docs/benchmarks.md.
 
-    python benchmarks/crowded.py
+    python benchmarks/crowded.py [SPINS ...]
 
 Trains a shorter `configs/toy.yaml` alone, and two of it at once, each with as many threads as there
-are cores: with OpenMP threads that spin as long as they do by default, and as `saesweep` has them.
+are cores: with OpenMP threads that spin as long as they do by default, as `saesweep` has them, and
+SPINS times.
 """
 
 from __future__ import annotations
@@ -41,12 +42,16 @@ def main() -> None:
     print(f"{'':<22}{'alone s':>9}{'two at once s':>15}{'ratio':>8}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        times: dict[str, list[tuple[float, float]]] = {DEFAULT: [], SPINS: []}
+        times: dict[str, list[tuple[float, float]]] = {
+            spins: [] for spins in (DEFAULT, SPINS, *sys.argv[1:])
+        }
         for _ in range(ROUNDS):
             for spins, taken in times.items():
                 taken.append((seconds(folder, spins, 1), seconds(folder, spins, 2)))
-    for words, spins in (("spinning by default", DEFAULT), ("as saesweep has it", SPINS)):
-        alone, both = (median(column) for column in zip(*times[spins], strict=True))
+    names = {DEFAULT: "spinning by default", SPINS: "as saesweep has it"}
+    for spins, taken in times.items():
+        words = names.get(spins, f"{spins} times")
+        alone, both = (median(column) for column in zip(*taken, strict=True))
         print(f"{words:<22}{alone:>9.2f}{both:>15.2f}{both / alone:>8.1f}")
     ratio = median(a[0] / b[0] for a, b in zip(times[SPINS], times[DEFAULT], strict=True))
     print(f"alone it takes {ratio:.2f} times as long")

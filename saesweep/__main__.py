@@ -7,9 +7,9 @@ import sys
 SPINS = "1000"
 """How often a thread of GNU's OpenMP looks whether there is work before it sleeps, about 50 µs.
 
-By default it looks 300,000 times, and keeps the core from whoever has the work: of two toy sweeps
-at once on two cores each took 20 to 700 times as long as one alone, and so 2.7 times. Alone it
-takes 1.03 times as long (benchmarks/crowded.py)."""
+By default it looks 300,000 times, and keeps the core from whoever has the work: two toy sweeps at
+once on two cores took 15 times as long as one alone, and with this 2.3 times. One alone takes as
+long as before (benchmarks/crowded.py, docs/benchmarks.md)."""
 
 
 def main() -> None:

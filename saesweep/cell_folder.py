@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 State = Literal["done", "failed", "damaged", "waiting"]
 """``damaged``: a result is there, but not the files that it was made with."""
-UNFINISHED = ("waiting", "queued", "running", "interrupted")
-"""What a cell that waits may be to who knows its run, too (see `Run.state`): `resume` ends it."""
+UNFINISHED = ("running", "queued", "interrupted", "waiting")
+"""What a cell that waits may be to who knows its run, too (see `Run.state`), the furthest first."""
 
 RESULT, LOG, ERROR = "result.json", "log.txt", "error.txt"
 MOST_REASON = 4096

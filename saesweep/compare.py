@@ -147,7 +147,7 @@ def check_metrics(names: Iterable[str]) -> list[str]:
     chosen = list(dict.fromkeys(names))
     for name in chosen:
         if name not in METRICS:
-            close = difflib.get_close_matches(name, METRICS, 1)
+            close = difflib.get_close_matches(str(name), METRICS, 1)
             hint = f"did you mean {close[0]}? " if close else ""
             raise UsageError(f"no metric {name!r}: {hint}allowed: {', '.join(METRICS)}")
     return chosen

@@ -20,6 +20,7 @@ from saesweep.config import SweepConfig
 from saesweep.errors import SaesweepError, UsageError
 from saesweep.extras import is_installed
 from saesweep.grid import expand, plan, snapshot_bytes
+from saesweep.jobs.local import cores
 from saesweep.jobs.slurm_queue import refuse_if_silent
 from saesweep.reporting import counted
 from saesweep.version import __version__
@@ -37,7 +38,7 @@ EXTRAS = {
 LITTLE, TOO_LITTLE = 1 << 30, 50 << 20
 """Bytes of disk: a run of some hundred cells with its figures takes less than the first."""
 
-CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUP, CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ def _permissions(out: Path) -> Iterator[Finding]:
             with FileLock(Path(folder) / "lock", timeout=5):
                 pass
     except (OSError, Timeout, SaesweepError, NotImplementedError) as error:
-        yield Finding("outputs", "stop", f"{_first_line(error)}")
+        why = error.strerror if isinstance(error, OSError) else _first_line(error)
+        yield Finding("outputs", "stop", f"{where}: {why}; choose another --out")
     else:
         yield Finding("outputs", "ok", f"{where}: files can be written, renamed and locked")
 
@@ -138,7 +140,7 @@ def _memory() -> Iterator[Finding]:
     free = _free_memory()
     if free is not None:
         state: Literal["ok", "note"] = "ok" if free > 2 << 30 else "note"
-        yield Finding("memory", state, f"{_size(free)} free, {counted(_cores(), 'core')}")
+        yield Finding("memory", state, f"{_size(free)} free, {counted(cores(), 'core')}")
 
 
 def _extras() -> Iterator[Finding]:
@@ -203,13 +205,6 @@ def _existing(path: Path) -> Path:
     return next(one for one in (path, *path.parents) if os.path.lexists(one))
 
 
-def _cores() -> int:
-    """Those that this process may use: a container or SLURM may give it a part."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _free_memory() -> int | None:
     """Bytes that a new process may take; None where the system does not say."""
     try:
@@ -220,15 +215,22 @@ def _free_memory() -> int | None:
         return None
 
 
-def _left_of_limits(root: Path = CGROUPS) -> Iterator[int]:
+def _left_of_limits(own: Path = OWN_CGROUP, root: Path = CGROUPS) -> Iterator[int]:
     """Bytes left of the limits that a container or SLURM sets: of the process's cgroups (v2)."""
     with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text("ascii").splitlines():
+        for line in own.read_text("ascii").splitlines():
             group = root / line.partition("::/")[2]
             for one in (group, *group.parents):
                 with contextlib.suppress(OSError, ValueError):  # "max": it has no limit
                     limit = int((one / "memory.max").read_text("ascii"))
-                    yield max(0, limit - int((one / "memory.current").read_text("ascii")))
+                    used = int((one / "memory.current").read_text("ascii"))
+                    yield max(0, limit - used + _cached(one))
+
+
+def _cached(group: Path) -> int:
+    """Bytes of files that the kernel keeps as long as nobody wants the room."""
+    lines = (group / "memory.stat").read_text("ascii").splitlines()
+    return sum(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
 
 
 def _versions(modules: tuple[str, ...]) -> str:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import base64
 import difflib
-import io
 import math
 from collections.abc import Sequence
 from html import escape
@@ -29,6 +28,7 @@ from saesweep.catalogue import METRICS, main_metric
 from saesweep.cell_folder import ERROR, RESULT
 from saesweep.compare import check_metrics
 from saesweep.errors import RunError, UsageError
+from saesweep.files import Row
 from saesweep.tables import results_html, summary_line
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Run(run_folder.Run):
             raise UsageError(f"no trade-off with {metric!r}: allowed: {', '.join(AGAINST)}")
         tables = grid_tables(self)
         if not any(table.measures(metric) for table in tables):
-            raise self._unknown(metric)
+            raise _unmeasured(metric, self.metrics())
         return sparsity_against(tables, metric)
 
     def figure(self, name: str) -> Figure:
@@ -130,7 +130,7 @@ class Run(run_folder.Run):
             if stem == name:
                 return figure
             names.append(stem)
-        close = difflib.get_close_matches(name, names, 1)
+        close = difflib.get_close_matches(str(name), names, 1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
         raise RunError(f"{self.path}: no figure {name!r}: {hint}")
 
@@ -150,7 +150,7 @@ class Run(run_folder.Run):
         axes = {axis.key: axis for axis in self.sparsity_axes}
         axis = axes[_one_of([*axes], over, "over")]
         path = self.gifs_dir / f"grid{ending(self.sparsity_axes, axis)}.gif"
-        if not self._is_newer(path, self.cells):
+        if not self._is_newer(path, [one for one in self.cells if one.axis == axis]):
             path = draw_grid_gif(self, axis)
         return Animation(path)
 
@@ -167,14 +167,15 @@ class Run(run_folder.Run):
         tables = {table.axis.key: table for table in grid_tables(self)}
         table = tables[_one_of([*tables], over, "over")]
         if not table.measures(metric):
-            raise self._unknown(metric)
+            raise _unmeasured(metric, table.rows)
         return table
 
-    def _unknown(self, metric: str) -> UsageError:
-        rows = self.metrics()
-        there = [key for key in METRICS if any(math.isfinite(row[key]) for row in rows)]
-        found = f"it has {', '.join(there)}" if there else "no cell is done"
-        return UsageError(f"{self.path}: {metric} is not measured in this run; {found}")
+
+def _unmeasured(metric: str, rows: Sequence[Row]) -> UsageError:
+    """What to say of a metric that the cells of ``rows`` do not have."""
+    there = [key for key in METRICS if any(math.isfinite(row[key]) for row in rows)]
+    found = f"these cells have {', '.join(there)}" if there else "none of these cells is done"
+    return UsageError(f"{metric} is not measured here; {found}")
 
 
 def _one_of(there: Sequence[str], wanted: str | None, name: str) -> str:
@@ -206,11 +207,13 @@ class Animation:
 
 
 def _image(figure: Figure, words: str) -> str:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=110)
-    return _embedded(file.getvalue(), "image/png", words)
+    from saesweep.figures.style import as_png
+
+    content, width = as_png(figure)
+    return _embedded(content, "image/png", words, f'width="{width}" ')
 
 
-def _embedded(content: bytes, kind: str, words: str) -> str:
+def _embedded(content: bytes, kind: str, words: str, size: str = "") -> str:
     data = base64.b64encode(content).decode("ascii")
-    return f'<img alt="{escape(words)}" style="max-width:100%" src="data:{kind};base64,{data}">'
+    style = f'{size}style="max-width:100%"'
+    return f'<img alt="{escape(words)}" {style} src="data:{kind};base64,{data}">'

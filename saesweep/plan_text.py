@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +85,8 @@ def plan_text(config: SweepConfig) -> str:
     lines = [f"{config.name}: {counted(cells, 'cell')} in {counted(len(jobs), 'job')}"]
     for axis, values in config.grid.items():
         shown = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in values]
-        lines.append(f"  {axis}: {', '.join(shown)}")
+        text = f"{axis}: {', '.join(shown)}"
+        lines += textwrap.wrap(text, 80, initial_indent="  ", subsequent_indent="    ")
     if rows:
         lines.append(f"{rows.train:,} rows to train on, {rows.evaluation:,} others to measure on")
     lines.append(plan.place.describe())
@@ -132,8 +135,9 @@ def _plan(config: SweepConfig) -> _Plan:
     seconds = job_seconds(config, jobs, samples, place.threads)
     if seconds is None:
         return _Plan(place, jobs, rows, None, None, "there is too little memory to measure it")
-    starts = START_SECONDS * place.processes(len(jobs)) / place.slots
-    return _Plan(place, jobs, rows, seconds, side_by_side(seconds, place.slots) + starts)
+    rounds = math.ceil(place.processes(len(jobs)) / place.slots)
+    whole = side_by_side(seconds, place.slots) + START_SECONDS * rounds
+    return _Plan(place, jobs, rows, seconds, whole)
 
 
 def _about(seconds: float) -> str:

@@ -11,8 +11,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Collection, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -127,6 +127,7 @@ class Run:
         """The cell called ``name``, which may be the cell itself."""
         if isinstance(name, Cell):
             return name
+        name = str(name)
         if name not in self._by_name:
             close = difflib.get_close_matches(name, self._by_name, 1)
             hint = f"; did you mean {close[0]}?" if close else ";"
@@ -153,6 +154,8 @@ class Run:
     def state(self, cell: Cell | str, running: Collection[str]) -> str:
         """What has become of a cell: as `CellFolder.state`, but of those that wait, ``running``
         where it is in `running`, and ``interrupted`` where it was begun and no job has it now.
+
+        Whether it stands in the queue of a cluster is not asked: `saesweep status` does.
         """
         folder = self.folder(cell)
         state = folder.state()
@@ -164,11 +167,24 @@ class Run:
 
     def history(self, cell: Cell | str) -> Arrays:
         """The columns of a cell's ``history.csv``, [snapshots] each."""
-        return self.folder(cell).history()
+        with self._explained(cell):
+            return self.folder(cell).history()
 
     def snapshots(self, cell: Cell | str) -> Arrays:
         """A cell's dictionary over time (see `metrics.tracking.Track.tensors`)."""
-        return self.folder(cell).snapshots()
+        with self._explained(cell):
+            return self.folder(cell).snapshots()
+
+    @contextmanager
+    def _explained(self, cell: Cell | str) -> Iterator[None]:
+        """Say of a cell whose records cannot be read how it is, unless it is done."""
+        try:
+            yield
+        except RunError as error:
+            name, state = self.cell(cell).name, self.state(cell, self.running())
+            if state == "done":
+                raise
+            raise RunError(f"{self.path}: cell {name} is {state}; {error}") from None
 
     def sae(self, cell: Cell | str) -> SAE:
         """The trained autoencoder of a cell, on the CPU."""
@@ -179,7 +195,8 @@ class Run:
 
         cell = self.cell(cell)
         path = self.folder(cell).path / "sae.safetensors"
-        tensors = {name: torch.from_numpy(a) for name, a in files.read_arrays(path).items()}
+        with self._explained(cell):
+            tensors = {name: torch.from_numpy(a) for name, a in files.read_arrays(path).items()}
         try:
             return SAE.of(tensors, variant_of(cell.variant, cell.model, [cell.sparsity]))
         except LookupError:
@@ -265,7 +282,8 @@ class Run:
             if not all(map(_is_baseline, rows)):
                 raise RunError(f"{path}: damaged: not rows of baselines")
         except RunError as error:
-            raise RunError(f"{error}; `saesweep resume {self.path}` makes it again") from None
+            again = f"; `saesweep resume {self.path}` makes it again"
+            raise RunError(f"{error}{again if os.path.isfile(path) else ''}") from None
         return rows
 
     def imported(self) -> list[Row]:

@@ -30,3 +30,12 @@ AXES = {
     )
 }
 """By key. A cell has a value on one of them: its variant says on which."""
+
+
+def rounded(value: float) -> float:
+    """A value on such an axis in ten digits: two runs may round the same one differently.
+
+    >>> rounded(0.1 + 0.2) == rounded(0.3)
+    True
+    """
+    return float(f"{value:.10g}")

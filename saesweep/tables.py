@@ -100,7 +100,7 @@ def _cells(rows: Sequence[Row], most: int | None) -> tuple[list[str], list[list[
     """The heads of `results_table`, and its lines."""
     several, folded = seed_count(rows) > 1, points(rows)
     keys = shown_keys(folded)
-    best = {key: _best(folded, key) for key in keys}
+    best = {key: {point.name for point in best_points(folded, key)} for key in keys}
     shown = _in_order(folded)[:most] if most and len(folded) > most else folded
     lines = [[point.name, *_line(point, keys, best, several)] for point in shown]
     return ["mean" if several else "cell", *_heads(keys, several)], lines
@@ -142,14 +142,12 @@ def _heads(keys: Sequence[str], several: bool) -> list[str]:
     return heads
 
 
-def _line(
-    point: Point, keys: Sequence[str], best: dict[str, str | None], several: bool
-) -> list[str]:
+def _line(point: Point, keys: Sequence[str], best: dict[str, set[str]], several: bool) -> list[str]:
     """What stands behind the name of a point: its state, or its metrics under `_heads`."""
     if point.state != "done":
         return [point.state] + [""] * (len(_heads(keys, several)) - 1)
     digits = 3 if several else 4
-    marks = {key: "*" if point.name == best[key] else " " for key in keys}
+    marks = {key: "*" if point.name in best[key] else " " for key in keys}
     line = [number(point.mean(key), digits) + marks[key] for key in keys]
     if several:
         main = "mmcs" if "mmcs" in keys else "fvu"
@@ -157,11 +155,6 @@ def _line(
         done = sum(row["state"] == "done" for row in point.rows)
         line.append(f"{done}/{len(point.rows)}")
     return line
-
-
-def _best(folded: Sequence[Point], key: str) -> str | None:
-    """The name of the first point that is best in ``key``; None where none is."""
-    return next((point.name for point in best_points(folded, key)), None)
 
 
 def summary_line(rows: Sequence[Row], path: str | Path) -> str:

@@ -8,20 +8,25 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from saesweep import starting, tables
+from saesweep.config import JobsConfig
+from saesweep.exchange import formats
+from saesweep.figures.animations import encoding
 from saesweep.run_folder import Run
 
-Complete = Callable[[str], list[str]]
+Complete = Callable[..., list[str]]
 
 
 @pytest.fixture
 def complete(saesweep: Callable[..., subprocess.CompletedProcess[str]]) -> Complete:
     """What bash would offer behind the words of a line, which it parts at ``=``, too."""
 
-    def call(line: str) -> list[str]:
-        words = line.replace("=", " = ").split(" ")
+    def call(line: str, parted: bool = True) -> list[str]:
+        words = line.replace("=", " = ").split(" ") if parted else line.split(" ")
         environment = {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
         done = saesweep(**environment, _SAESWEEP_COMPLETE="complete_bash")
         assert (done.returncode, done.stderr) == (0, "")
@@ -68,6 +73,25 @@ def test_cells_are_completed(complete: Complete, outputs: Path, finished: Run) -
     ]
     assert complete(f"saesweep gif outputs/run1 {names[0]} l1=0.1_dict=16") == ["16"]
     assert complete("saesweep gif outputs/notes l") == []
+
+
+def test_words_that_bash_has_not_parted_stay_whole(complete: Complete, outputs: Path) -> None:
+    """In quotes, and where COMP_WORDBREAKS has no =."""
+    (outputs / "run1").rename(outputs / "my run")
+    found = complete("saesweep logs outputs/other l1=0.1_dict=1", parted=False)
+    assert found == ["l1=0.1_dict=16"]
+    found = complete("saesweep logs outputs/other 'l1=0.1_dict=1", parted=False)
+    assert found == ["l1=0.1_dict=16"]
+    assert complete("saesweep status 'outputs/m", parted=False) == ["outputs/my run"]
+
+
+def test_what_is_offered_is_what_is_allowed(complete: Complete) -> None:
+    assert complete("saesweep results x --format ") == [*tables.FORMATS]
+    assert complete("saesweep gif x --format ") == [*encoding.FORMATS]
+    assert complete("saesweep export x --to ") == [*formats.FORMATS]
+    assert complete("saesweep init --kind ") == [*starting.KINDS]
+    backends = get_args(JobsConfig.model_fields["backend"].annotation)
+    assert complete("saesweep run x --backend ") == [*backends]
 
 
 def test_options_are_completed(complete: Complete) -> None:

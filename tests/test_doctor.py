@@ -135,15 +135,21 @@ def test_a_file_above_outputs_stops_a_run(tmp_path: Path, place: str) -> None:
 
 
 def test_the_limit_of_a_container_counts(tmp_path: Path) -> None:
-    """Of the process's own group and of those above it, where they have one."""
-    own = Path("/proc/self/cgroup").read_text().splitlines()[-1].partition("::/")[2]
-    group = tmp_path / own
-    group.mkdir(parents=True, exist_ok=True)
-    (group / "memory.max").write_text("5000\n")
-    (group / "memory.current").write_text("4000\n")
-    assert 1000 in doctor._left_of_limits(tmp_path)
-    (group / "memory.max").write_text("max\n")
-    assert [*doctor._left_of_limits(tmp_path)] == []
+    """Of the process's own group and of those above it, where they have one.
+
+    What the kernel keeps of files that were read counts as free.
+    """
+    own, group = tmp_path / "own", tmp_path / "root" / "job_7" / "step"
+    own.write_text("1:cpu:/elsewhere\n0::/job_7/step\n")
+    group.mkdir(parents=True)
+    for folder, limit in ((group, "max"), (group.parent, "5000")):
+        (folder / "memory.max").write_text(f"{limit}\n")
+        (folder / "memory.current").write_text("4000\n")
+        (folder / "memory.stat").write_text("anon 500\ninactive_file 3000\nactive_file 9\n")
+    assert [*doctor._left_of_limits(own, tmp_path / "root")] == [4000]
+    (group / "memory.max").write_text("4100\n")
+    assert [*doctor._left_of_limits(own, tmp_path / "root")] == [3100, 4000]
+    assert [*doctor._left_of_limits(tmp_path / "nothing", tmp_path)] == []
 
 
 def test_overrides_without_a_config_are_refused(saesweep: Command) -> None:

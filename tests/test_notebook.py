@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 import saesweep
 from saesweep import run_folder
 from saesweep.errors import RunError, UsageError
+from saesweep.figures import gifs
+from saesweep.figures.animations.encoding import write_animation
 from saesweep.notebook import Run
 
 SEEDS = """
@@ -111,6 +116,10 @@ def test_a_matrix_of_seeds_and_variants_says_which(seeds: Run) -> None:
         seeds.matrix("mmcs", over="k", variant="gated")
     with pytest.raises(UsageError, match="did you mean mmcs"):
         seeds.matrix("mmc")
+    with pytest.raises(UsageError, match="no metric None: allowed: recon_loss"):
+        seeds.matrix(None)  # type: ignore[arg-type]
+    with pytest.raises(RunError, match="no cell 'None'"):
+        seeds.curves(None)  # type: ignore[arg-type]
 
 
 def test_a_matrix_of_several_variants_on_one_axis_needs_a_choice(tmp_path: Path) -> None:
@@ -153,7 +162,10 @@ def test_figures_are_figures(opened: Run) -> None:
     curves = opened.curves("l1=0.1_dict=16")
     for figure in (opened.heatmap("mmcs"), curves, opened.trade_off(), opened.figure("density")):
         assert isinstance(figure, Figure)
-        assert figure._repr_png_().startswith(b"\x89PNG")
+        content, size = figure._repr_png_()  # type: ignore[operator]
+        assert content.startswith(b"\x89PNG")
+        # Shown at the size for which its texts were measured.
+        assert Image.open(io.BytesIO(content)).width == pytest.approx(size["width"] / 0.6, abs=2)
     with pytest.raises(RunError, match="did you mean"):
         opened.curves("l1=0.1_dict=17")
     with pytest.raises(RunError, match="no figure 'x'"):
@@ -199,6 +211,36 @@ def test_a_gif_that_is_older_than_what_it_shows_is_drawn_again(opened: Run, tmp_
     assert run.gif(cell).path == run.gifs_dir / f"{name}.gif"
 
 
+def test_a_cell_that_ends_while_a_gif_is_drawn_is_drawn_again(
+    opened: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(opened.path, tmp_path / "run")
+    run, name = Run(tmp_path / "run"), "l1=0.1_dict=8"
+    shutil.rmtree(run.gifs_dir, ignore_errors=True)
+    drawn: list[Path] = []
+
+    def write(path: Path, *rest: Any) -> None:
+        drawn.append(path)
+        if len(drawn) == 1:
+            os.utime(run.folder(name).path / "result.json")
+        write_animation(path, *rest)
+
+    monkeypatch.setattr(gifs, "write_animation", write)
+    run.gif(name)
+    run.gif(name)
+    run.gif(name)
+    assert len(drawn) == 2
+
+
+def test_a_cell_that_waits_is_said_to(opened: Run, tmp_path: Path) -> None:
+    shutil.copytree(opened.path, tmp_path / "run")
+    run, name = Run(tmp_path / "run"), "l1=0.1_dict=8"
+    shutil.rmtree(run.folder(name).path)
+    for read in (run.history, run.snapshots, run.sae, run.curves):
+        with pytest.raises(RunError, match=f"run: cell {name} is waiting; .* No such file"):
+            read(name)
+
+
 def test_cells_are_named_or_given(opened: Run) -> None:
     cell = opened.cells[0]
     assert opened.cell(cell) is cell
@@ -207,7 +249,9 @@ def test_cells_are_named_or_given(opened: Run) -> None:
 
 def test_a_metric_that_is_not_measured_is_no_empty_figure(opened: Run) -> None:
     for metric in ("stability", "brier", "ce_recovered"):
-        with pytest.raises(UsageError, match=f"{metric} is not measured in this run; it has recon"):
+        with pytest.raises(
+            UsageError, match=f"{metric} is not measured here; these cells have recon"
+        ):
             opened.heatmap(metric)
 
 

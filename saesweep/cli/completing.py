@@ -68,36 +68,36 @@ def for_bash(app: Callable[..., object]) -> None:
     """Print what bash is to offer, a line each.
 
     Bash ends words at ``=``, which every name of a cell has, and replaces what stands behind the
-    last one alone; it takes lines as they are, so that spaces in them have to be escaped.
+    last one alone; unless in quotes, or told otherwise by ``COMP_WORDBREAKS``. It takes lines as
+    they are, so that outside of quotes spaces in them have to be escaped.
     """
-    words, place = joined(os.environ["COMP_WORDS"].split("\n"), int(os.environ["COMP_CWORD"]))
-    os.environ.update(COMP_WORDS="\n".join(words), COMP_CWORD=str(place))
+    words = os.environ["COMP_WORDS"].split("\n")[: int(os.environ["COMP_CWORD"]) + 1]
+    whole, last = joined(words), words[-1]
+    os.environ.update(COMP_WORDS="\n".join(whole), COMP_CWORD=str(len(whole) - 1))
     offered = io.StringIO()
     with contextlib.redirect_stdout(offered), contextlib.suppress(SystemExit):
         app(prog_name="saesweep")
-    kept = words[place].count("=") if place < len(words) else 0
+    kept = len(whole[-1]) - (len(last) if last.strip("=") else 0)  # what bash leaves as it is
     for line in filter(None, offered.getvalue().splitlines()):
-        print(escaped(line.split("=", kept)[-1]))
+        print(line if last.startswith(("'", '"')) else escaped(line[kept:]))
 
 
-def joined(words: Sequence[str], place: int) -> tuple[list[str], int]:
-    """``words`` as they were before bash parted them at ``=``, and where the ``place``-th is now.
+def joined(words: Sequence[str]) -> list[str]:
+    """``words`` as they were before bash parted them at ``=``.
 
-    >>> joined(["saesweep", "logs", "run1", "l1", "=", "0.1_"], 5)
-    (['saesweep', 'logs', 'run1', 'l1=0.1_'], 3)
+    >>> joined(["saesweep", "logs", "run1", "l1", "=", "0.1_"])
+    ['saesweep', 'logs', 'run1', 'l1=0.1_']
     """
     whole: list[str] = []
-    at, goes_on = place, False
-    for number, word in enumerate(words):
+    goes_on = False
+    for word in words:
         parts = bool(word) and not word.strip("=")
         if whole and (parts or goes_on):
             whole[-1] += word
         else:
             whole.append(word)
-        if number == place:
-            at = len(whole) - 1
         goes_on = parts
-    return whole, at
+    return whole
 
 
 def escaped(text: str) -> str:

@@ -209,7 +209,7 @@ def _train(
             if foresee:
                 from saesweep.plan_text import plan_text
 
-                reporter.note("measuring a few steps")
+                reporter.note("looking at what it will take")
                 reporter.foreseen(plan_text(run.config))
             summary = run_sweep(run, reporter, **options)
     except KeyboardInterrupt:

@@ -82,13 +82,22 @@ def wrap(text: str, width: float, size: float = TICK, weight: str = "normal") ->
     return lines
 
 
+def as_png(figure: Figure) -> tuple[bytes, int]:
+    """An image for a screen, and how many of its pixels wide to show it.
+
+    Texts are measured at `DPI`; at fewer the same letters are wider, and lines end beyond the edge.
+    """
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=DPI)
+    return file.getvalue(), round(figure.get_figwidth() * DPI * 0.6)
+
+
 class Picture(Figure):
     """A figure that notebooks show without being asked: none of them is made by pyplot."""
 
-    def _repr_png_(self) -> bytes:
-        file = BytesIO()
-        self.savefig(file, format="png", dpi=DPI * 0.6)
-        return file.getvalue()
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        content, width = as_png(self)
+        return content, {"width": width}
 
 
 class Sheet:

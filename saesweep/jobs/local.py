@@ -73,6 +73,13 @@ class Local:
         return True
 
 
+def cores() -> int:
+    """Those that this process may run on: SLURM, for one, gives it a part."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _devices(wanted: str) -> list[str]:
     """The torch devices for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``UsageError`` without."""
     if not re.fullmatch(DEVICE, wanted):
@@ -87,8 +94,7 @@ def _devices(wanted: str) -> list[str]:
 
 def _slots(devices: Sequence[str], settings: JobsConfig) -> list[Slot]:
     if devices == ["cpu"]:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        threads = max(1, (cores or 1) // settings.per_device)
+        threads = max(1, cores() // settings.per_device)
         return [Slot("cpu", {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": str(threads)})]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else None

@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -69,10 +69,7 @@ def ask(name: str) -> dict[str, Seen] | None:
     is not known of jobs whose submission was cut off.
     """
     words = ["squeue", "-h", "-r", "-t", "all", f"--name={name}", "-O", COLUMNS]
-    # A person's own filters would hide jobs, and what is hidden looks as if it had ended.
-    filters = {key for key in os.environ if key.startswith("SQUEUE_")}
-    environment = {key: value for key, value in os.environ.items() if key not in filters}
-    said = _call(words, environment)
+    said = _call(words)
     if said is None or said.returncode != 0:
         return None
     seen = {}
@@ -121,13 +118,13 @@ def cancel(*words: str) -> bool:
     return said is not None and said.returncode == 0
 
 
-def _call(
-    words: Sequence[str], environment: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str] | None:
+def _call(words: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
     """What a command of SLURM said; None if it said nothing in time.
 
-    In a process group of its own: a Ctrl-C is for the sweep, and not for what it asks.
+    In a process group of its own: a Ctrl-C is for the sweep, and not for what it asks. Without a
+    person's own filters: they would hide jobs, and what is hidden looks as if it had ended.
     """
+    environment = {k: value for k, value in os.environ.items() if not k.startswith("SQUEUE_")}
     try:
         return subprocess.run(
             words,

@@ -9,9 +9,7 @@ from saesweep.files import Row
 from saesweep.metrics.seeds import Point, best_points, variant_name
 from saesweep.report.numbers import exact
 from saesweep.run_folder import Run
-
-DIGITS = 10
-"""Penalties that agree to so many digits are the same: two runs may round them differently."""
+from saesweep.sparsity import rounded
 
 
 def described(run: Run, folded: Sequence[Point]) -> list[Row]:
@@ -39,7 +37,7 @@ def _place(run: Run, point: Point) -> Row:
     return {
         "name": point.name,
         "axis": cell.axis.key,
-        "sparsity": float(f"{cell.sparsity:.{DIGITS}g}"),
+        "sparsity": rounded(cell.sparsity),
         "size": cell.dict_size,
         "ratio": exact(cell.dict_size / run.config.data.ratio_unit[0]),
         "model": cell.variant,

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+SAFE = 2**53
+"""The integers up to this are numbers of JavaScript."""
 DIGITS = 5
 """Of a curve: more cannot be seen in a plot."""
 
@@ -13,11 +15,14 @@ DIGITS = 5
 def exact(value: Any) -> Any:
     """A number as it is; None if it is none, and the words ``inf`` and ``-inf``.
 
-    What is no float stays what it is: a seed keeps its digits, and true is not 1.
+    What is no float stays what it is: a seed keeps its digits, in words where JavaScript would
+    round it, and true is not 1.
 
     >>> exact(0.1 + 0.2), exact(float("nan")), exact(float("-inf")), exact(20240101), exact(True)
     (0.30000000000000004, None, '-inf', 20240101, True)
     """
+    if isinstance(value, int) and abs(value) > SAFE:
+        return str(value)
     if not isinstance(value, float) or math.isfinite(value):
         return value
     return None if math.isnan(value) else str(value)

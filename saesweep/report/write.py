@@ -60,7 +60,10 @@ def runs_of(path: Path) -> str:
     with contextlib.suppress(OSError), path.open(encoding="utf-8", errors="replace") as file:
         head = file.read(1 << 16)
     found = re.search(r"<title>(.*?) · saesweep</title>", head, re.DOTALL)
-    return unescape(found[1]) if found and is_page(head) else ""
+    if not found or not is_page(head):
+        return ""
+    # It goes to a terminal, and the page may be a stranger's.
+    return "".join(filter(str.isprintable, unescape(found[1])))[:200]
 
 
 def _refuse_twice(runs: Sequence[Run]) -> None:

@@ -42,6 +42,16 @@ def test_the_page_of_other_runs_is_not_replaced_without_a_word(
     assert other.stdout.endswith(f"MB, in place of the report of {copied.name}\n")
 
 
+def test_a_page_of_a_stranger_tells_a_terminal_nothing(
+    copied: Run, saesweep: Command, tmp_path: Path
+) -> None:
+    saesweep("report", "copied", "--out", "page.html")
+    page = tmp_path / "page.html"
+    page.write_text(page.read_text().replace("<title>", "<title>\x1b]0;mine\x07\n&#27;[2J"))
+    done = saesweep("report", "copied", "--out", "page.html")
+    assert done.stdout.endswith(f"MB, in place of the report of ]0;mine[2J{copied.name}\n")
+
+
 def test_the_command_writes_a_page_into_the_run(copied: Run, saesweep: Command) -> None:
     done = saesweep("report", "copied")
     assert (done.returncode, done.stderr) == (0, "")

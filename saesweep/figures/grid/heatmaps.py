@@ -61,6 +61,13 @@ class Panel:
         return words
 
 
+def absent(shape: tuple[int, int]) -> np.ndarray:
+    """The states [rows, columns] of a panel before any is known; of objects, as words differ in
+    length.
+    """
+    return np.full(shape, "absent", dtype=object)
+
+
 def heatmap(
     panels: Sequence[Panel],
     grid: Grid,

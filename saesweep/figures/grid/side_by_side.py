@@ -12,18 +12,16 @@ from matplotlib.figure import Figure
 
 from saesweep.catalogue import METRICS, Metric
 from saesweep.figures.grid.heatmap_page import Grid
-from saesweep.figures.grid.heatmaps import Panel, heatmap
+from saesweep.figures.grid.heatmaps import Panel, absent, heatmap
 from saesweep.figures.style import save
 from saesweep.figures.variants import ending, loss_words
 from saesweep.files import Row
 from saesweep.metrics.seeds import Point, points, seed_count, variant_name
 from saesweep.run_folder import Run
-from saesweep.sparsity import SparsityAxis
+from saesweep.sparsity import SparsityAxis, rounded
 
 MAIN = ("recon_loss", "mmcs", "mmcs_larger", "dead_fraction", "l0", "fvu")
 """The metrics that are drawn where none are asked for."""
-DIGITS = 10
-"""Penalties that agree to so many digits are the same: two runs may round them differently."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class _Matrices:
         for point in points(rows):
             cell = side.run.cell(point.cells[0])
             words = variant_name(point.apart(cell))
-            place = cell.dict_size, _rounded(cell.sparsity)
+            place = cell.dict_size, rounded(cell.sparsity)
             self._variants.setdefault(words, {})[place] = point
         places = [place for found in self._variants.values() for place in found]
         self.sizes, self.values = {size for size, _ in places}, {value for _, value in places}
@@ -60,7 +58,7 @@ class _Matrices:
         made = []
         for words, found in self._variants.items():
             shape = len(grid.sizes), len(grid.sparsity)
-            values, states = np.full(shape, nan), np.full(shape, "absent", dtype="<U8")
+            values, states = np.full(shape, nan), absent(shape)
             counts = np.zeros(shape)
             for (size, value), point in found.items():
                 place = grid.sizes.index(size), grid.sparsity.index(value)
@@ -130,7 +128,3 @@ def _union(matrices: Sequence[_Matrices], axis: SparsityAxis) -> Grid:
     n = matrices[0].n_features if comparable else nan
     values = sorted({value for one in matrices for value in one.values})
     return Grid(sizes, [size / n for size in sizes], values, axis)
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

@@ -11,7 +11,7 @@ from saesweep.catalogue import OF_LANGUAGE_MODELS
 from saesweep.errors import RunError
 from saesweep.figures.grid.curves import Line
 from saesweep.figures.grid.heatmap_page import Grid
-from saesweep.figures.grid.heatmaps import Panel
+from saesweep.figures.grid.heatmaps import Panel, absent
 from saesweep.figures.grid.trade_off import Front
 from saesweep.files import Arrays, Row
 from saesweep.metrics.references import References, references
@@ -81,7 +81,7 @@ class GridTable:
     def _panel(self, key: str, variant: str) -> Panel:
         shape = len(self.grid.sizes), len(self.grid.sparsity)
         values, spreads, counts = np.full(shape, np.nan), np.full(shape, np.nan), np.zeros(shape)
-        states = np.full(shape, "absent", dtype="<U16")
+        states = absent(shape)
         for point in self._points[variant]:
             row = self.grid.sizes.index(point.rows[0]["dict_size"])
             place = row, self.grid.sparsity.index(self._sparsity(point))

@@ -113,6 +113,13 @@ def test_seeds_are_means_and_other_axes_panels_of_their_own(readable):
     assert written(figure.axes[1]) == {(0, 0): 0.02, (0, 1): 0.06}
 
 
+def test_a_cell_that_was_interrupted_is_hatched_and_no_gap(readable):
+    run = fake("one", [8], [0.1, 0.2])
+    run.metrics()[0]["state"] = "interrupted"
+    figure = drawn(sides(run, fake("two", [8], [0.1, 0.2])))
+    assert readable(figure).count("–") == 1
+
+
 def test_a_mean_over_fewer_seeds_than_the_run_has_is_marked(readable):
     extra = [{"seed": seed} for seed in range(3)]
     one, two = fake("one", [8], [0.1, 0.2], extra=extra), fake("two", [8], [0.1, 0.2], 0.5)
