@@ -117,10 +117,16 @@ def variant_name(values: Mapping[str, object]) -> str:
 
     The name of a variant of the autoencoder stands for itself.
 
-    >>> variant_name({"model.variant": "topk", "train.lr": 1e-3, "train.loss": "sum"})
-    'topk, train.lr=0.001, train.loss=sum'
+    >>> variant_name({"model.variant": "topk", "train.lr": 1e-3, "model.decoder_bias": True})
+    'topk, train.lr=0.001, model.decoder_bias=true'
     """
-    texts = {axis: f"{x:.10g}" if isinstance(x, float) else str(x) for axis, x in values.items()}
+    texts = {axis: _in_words(x) for axis, x in values.items()}
     return ", ".join(
         text if axis == "model.variant" else f"{axis}={text}" for axis, text in texts.items()
     )
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, bool):  # as in names of cells
+        return str(value).lower()
+    return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -73,7 +73,7 @@ def test_other_axes_are_strokes(written, readable):
          "model.tied": [False, True]}
     )  # fmt: skip
     figure = sparsity_against(grid_tables(run), "f1")
-    assert {"model.tied=False", "model.tied=True", "relu", "topk"} <= set(readable(figure))
+    assert {"model.tied=false", "model.tied=true", "relu", "topk"} <= set(readable(figure))
 
 
 def test_one_variant_is_coloured_by_its_axis(written, readable):

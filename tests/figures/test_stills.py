@@ -124,7 +124,7 @@ def test_other_axes_have_a_panel_each(run, readable):
     (run.path / "config.yaml").write_text(config.replace("  l1:", others, 1))
     (table,) = grid_tables(Run(run.path))
     figure = metric_heatmap(table, METRICS["mmcs"])
-    assert {"model.decoder_bias=True", "train.lr=0.001", "train.lr=0.0001"} <= {
+    assert {"model.decoder_bias=true", "train.lr=0.001", "train.lr=0.0001"} <= {
         word.strip(",") for words in readable(figure) for word in words.split()
     }
     assert sum(bool(axes.images) for axes in figure.axes) == 4

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import shlex
 import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -43,6 +45,23 @@ jobs: {plot: false}
 """
 TOPK = TINY + "model: {variant: topk}\ngrid: {k: [1, 2], dict_ratio: [2]}\n"
 CLOSE = TINY + "grid: {l1: [0.1234561, 0.1234569], dict_ratio: [2], seed: [20240101]}\n"
+WHOLE = 2**62 + 1
+"""A seed that JavaScript would round."""
+TITLES = ("L1 penalty α", "k, active latents")
+ODD = (
+    TINY
+    + f"""
+grid:
+  l1: [0.01, 0.01778, 0.1]
+  dict_ratio: [2]
+  seed: [0, {WHOLE}]
+  model.decoder_bias: [true, false]
+  train.batch_size: [128]
+  train.lr: [0.001]
+  train.loss: [sum]
+"""
+)
+NARROW = TINY + "grid: {l1: [0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.07], dict_ratio: [2]}\n"
 MANY = TINY + "grid: {l1: {linspace: [0.01, 1, 130]}, dict_ratio: [2]}\n"
 
 
@@ -130,8 +149,14 @@ def show(browser: Any, tmp_path: Path) -> Iterator[Any]:
     """Opens the page of runs; in the end nothing was complained of, and nothing asked for."""
     shown: list[Opened] = []
 
-    def call(*runs: Run, width: int = 1280, scheme: str = "light", motion: str = "") -> Opened:
-        path = write_report(runs, tmp_path / "report.html")
+    def call(
+        *runs: Run,
+        width: int = 1280,
+        scheme: str = "light",
+        motion: str = "",
+        inline: bool = False,
+    ) -> Opened:
+        path = write_report(runs, tmp_path / "report.html", inline=inline)
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme=scheme,
@@ -161,6 +186,28 @@ def topk(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def close(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run whose penalties differ in the seventh digit, and whose seed has eight."""
     return trained(CLOSE, tmp_path_factory.mktemp("close"), "close")
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with long names, a true and a false, and a seed beyond 2^53, in a folder to be quoted.
+
+    Of the first point one seed has failed, of the second both.
+    """
+    run = trained(ODD, tmp_path_factory.mktemp("odd runs"), "odd")
+    first, second = points(run.metrics())[:2]
+    for name in (first.cells[0], *second.cells):
+        folder = run.folder(name)
+        shutil.rmtree(folder.path)
+        folder.begin("on a device")
+        folder.fail("its loss is not finite", "at step 3")
+    return run
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run whose matrix has seven columns."""
+    return trained(NARROW, tmp_path_factory.mktemp("narrow"), "narrow")
 
 
 @pytest.fixture(scope="module")
@@ -334,9 +381,9 @@ def test_runs_that_differ_in_their_variant_are_told_apart(
     show: Any, finished: Run, topk: Run
 ) -> None:
     opened = show(finished, topk)
-    assert opened.page.locator("#panels .gtitle").all_text_contents() == [f"{finished.name}; relu"]
+    assert opened.texts("#panels h3") == [f"{finished.name}; relu"]
     opened.page.select_option("#axis", "k")
-    assert opened.page.locator("#panels .gtitle").all_text_contents() == ["topk; topk"]
+    assert opened.texts("#panels h3") == ["topk; topk"]
     opened.page.select_option("#colour", "model")
     drawn = opened.trade_off()
     assert drawn["topk"] == sorted((row["l0"], row["mmcs"]) for row in topk.metrics())
@@ -604,10 +651,20 @@ def test_animations_can_be_stopped(show: Any, with_more: Run) -> None:
     assert opened.page.locator(".animation img").is_hidden()
     opened.page.click(".animation >> text=Play")
     assert opened.page.locator(".animation img").is_visible()
-    calm = show(with_more, motion="reduce")
+
+
+@pytest.mark.parametrize("inline", [False, True])
+def test_animations_stand_still_for_who_asks_for_calm(
+    show: Any, with_more: Run, inline: bool
+) -> None:
+    calm = show(with_more, motion="reduce", inline=inline)
     calm.page.locator(".animation").scroll_into_view_if_needed()
     calm.page.wait_for_selector(".animation >> text=Play")
+    # As one does that was there before the script and whose load is told after it.
+    calm.page.locator(".animation img").dispatch_event("load")
     assert calm.page.locator(".animation img").is_hidden()
+    shown = "({ clientWidth, clientHeight }) => [clientWidth, clientHeight]"
+    assert calm.page.locator(".animation canvas").evaluate(shown) == [40, 30]
     calm.open(with_more, with_more.cells[0].name)
     assert calm.page.locator("#cell video").get_attribute("aria-label").endswith("as it is learned")
 
@@ -651,6 +708,203 @@ def test_a_run_without_a_finished_cell_can_be_read(show: Any, waiting: Run) -> N
     assert opened.page.evaluate(BACKGROUND) == NIGHT
     opened.page.evaluate("name => location.hash = name", f"many/{waiting.cells[0].name}")
     opened.page.wait_for_selector("#cell:not([hidden])")
-    assert "saesweep logs" in opened.text("#cell")
+    assert f"saesweep resume {waiting.path}" in opened.text("#cell")
     opened.page.click("text=Show all 130")
     assert opened.page.locator("#cells tbody tr").count() == 130
+
+
+# What leads elsewhere, and what to do next.
+
+
+def test_plots_have_four_buttons_and_none_sends_anything(show: Any, finished: Run) -> None:
+    opened = show(finished)
+    opened.trade_off()
+    opened.open(finished, finished.cells[0].name)
+    opened.page.hover("#trade-off")
+    told = "all => all.map((b) => b.dataset.title)"
+    buttons = opened.page.locator(".modebar-btn").evaluate_all(told)
+    assert buttons == ["Zoom", "Pan", "Reset axes", "Download plot as a PNG"]
+    assert opened.page.locator(".modebar-btn--logo, .modebar a[href]").count() == 0
+    sends = """[...document.querySelectorAll(".js-plotly-plot")].map(
+      ({ _context: { showSendToCloud, plotlyServerURL } }) => showSendToCloud || plotlyServerURL)"""
+    assert not any(opened.page.evaluate(sends))
+    words = """[...document.body.querySelectorAll("*:not(script)")].flatMap((element) => [
+      ...element.getAttributeNames().map((name) => element.getAttribute(name)),
+      ...[...element.childNodes].filter((n) => n.nodeType === 3).map((n) => n.data)])"""
+    for word in opened.page.evaluate(words):
+        assert not re.search(r"share chart|sharing|cloud|upload|chart.studio", word, re.I), word
+
+
+@pytest.mark.parametrize(
+    ("state", "command"),
+    [
+        ("running", "saesweep status {} --watch"),
+        ("queued", "saesweep status {} --watch"),
+        ("waiting", "saesweep resume {}"),
+        ("interrupted", "saesweep resume {}"),
+        ("failed", "saesweep resume {} --retry-failed"),
+        ("damaged", "saesweep resume {} --retry-failed"),
+    ],
+)
+def test_advice_fits_what_has_become_of_a_cell(
+    show: Any, odd: Run, monkeypatch: pytest.MonkeyPatch, state: str, command: str
+) -> None:
+    monkeypatch.setattr(Run, "state", lambda self, cell, running=(): state)
+    opened, expected = show(odd), command.format(shlex.quote(str(odd.path)))
+    assert opened.texts("#panels code") == [expected]
+    opened.page.locator("#cells tbody button").first.click()
+    commands = opened.texts("#cell .commands code")
+    assert expected in commands
+    assert any("saesweep logs" in one for one in commands) == (state != "waiting")
+    assert sum("saesweep resume" in one for one in commands) == ("resume" in command)
+    alarming = state in ("failed", "damaged")
+    assert opened.page.locator("#cell .alarm").count() == alarming
+    assert [one for one in opened.texts("#failed p code")] == [expected] * alarming
+
+
+# Seeds, names and numbers.
+
+
+def test_seeds_that_failed_are_told_and_whole(show: Any, odd: Run) -> None:
+    opened = show(odd)
+    states = opened.texts("#cells tbody td:nth-child(2)")
+    assert states == ["1/2 done, 1 failed", "2 failed", *["2/2 done"] * 4]
+    opened.page.fill("#find", "failed")
+    assert opened.page.locator("#cells tbody tr").count() == 2
+    opened.open(odd, odd.cells[-1].name)
+    assert opened.texts("#cell button[aria-pressed]") == ["seed 0", f"● seed {WHOLE}"]
+    assert f"seed\t{WHOLE}" in opened.text("#cell table")
+
+
+def test_integers_that_javascript_would_round_tell_runs_apart(show: Any, tmp_path: Path) -> None:
+    seeds = [1, WHOLE, WHOLE + 1]
+    text = TINY + "grid: {l1: [0.1], dict_ratio: [2], seed: [SEED]}\n"
+    runs = [trained(text.replace("SEED", str(seed)), tmp_path, f"r{seed}") for seed in seeds]
+    opened = show(*runs)
+    opened.page.select_option("#colour", "apart:seed")
+    drawn = opened.trade_off()
+    assert [len(drawn[str(seed)]) for seed in seeds] == [1, 1, 1]
+
+
+def test_cells_are_sorted_in_the_order_of_the_grid(show: Any, odd: Run) -> None:
+    opened, names = show(odd), [point.name for point in points(odd.metrics())]
+    opened.page.click("#cells [data-key=name]")
+    assert opened.texts("#cells tbody th") == names
+    opened.page.click("#cells [data-key=name]")
+    assert opened.texts("#cells tbody th") == names[::-1]
+
+
+# What stands where.
+
+
+CLASHES = """() => {
+  const box = (element) => element.getBoundingClientRect();
+  const inside = (one, other) => {
+    const [a, b] = [box(one), box(other)];
+    return a.left >= b.left - 0.5 && a.right <= b.right + 0.5 && a.top >= b.top - 0.5;
+  };
+  const clash = (one, other) => {
+    const [a, b] = [box(one), box(other)];
+    return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  };
+  const found = [];
+  for (const panel of document.querySelectorAll(".panel")) {
+    const plot = panel.querySelector(".svg-container");
+    const texts = [...panel.querySelectorAll("h3, .gtitle, .annotation-text")];
+    texts.forEach((text, i) => {
+      const { textContent: words, scrollWidth, clientWidth } = text;
+      if (!inside(text, panel) || scrollWidth > clientWidth) found.push(`${words} is cut`);
+      texts.slice(0, i).filter((one) => clash(one, text)).forEach((one) => {
+        found.push(`${words} on ${one.textContent}`);
+      });
+    });
+    if (box(panel).width > box(plot).width + 1) found.push("a panel wider than its plot");
+  }
+  for (const plot of document.querySelectorAll("#cell .js-plotly-plot")) {
+    for (const text of plot.querySelectorAll(".xtitle, .ytitle")) {
+      if (!inside(text, plot)) found.push(`${text.textContent} is cut`);
+    }
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 720, 390])
+def test_no_words_lie_on_others_or_are_cut(
+    show: Any, odd: Run, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    density = {"low": -3, "counts": [0] * 23 + [4], "dead": 128}
+    monkeypatch.setattr("saesweep.report.details._density", lambda *_: density)
+    opened = show(odd, width=width)
+    opened.open(odd, odd.cells[-1].name)
+    assert opened.page.locator(f".settings td:text-is('{WHOLE}')").bounding_box()["height"] < 40
+    assert "128 latents never fire" in opened.text("#cell .plots")
+    assert opened.page.locator("#panels h3").count() == 2
+    assert opened.page.evaluate(CLASHES) == []
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    if width == 1280:
+        listen = f"addEventListener('beforeprint', () => {{ window.found = ({CLASHES})(); }})"
+        opened.page.evaluate(listen)
+        opened.page.pdf()
+        assert opened.page.evaluate("window.found") == []
+
+
+def test_an_outline_leaves_its_number_free(show: Any, narrow: Run) -> None:
+    opened = show(narrow, width=390)
+    opened.page.select_option("#metric", "fvu")
+    free = """() => {
+      const plot = document.querySelector("#panels .js-plotly-plot"), { shapes } = plot.layout;
+      const { xaxis } = plot._fullLayout, left = plot.getBoundingClientRect().left + xaxis._offset;
+      const [{ x0, x1, line }] = shapes, at = (x) => left + xaxis.l2p(x);
+      const text = plot.querySelectorAll(".textpoint text")[(x0 + x1) / 2].getBoundingClientRect();
+      return [text.left - at(x0) - line.width / 2, at(x1) - line.width / 2 - text.right];
+    }"""
+    assert min(opened.page.evaluate(free)) > 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_names_stay_while_the_table_is_scrolled(show: Any, odd: Run, scheme: str) -> None:
+    opened = show(odd, width=390, scheme=scheme)
+    names = """() => {
+      const holder = document.querySelector("#cells").closest(".wide");
+      holder.scrollLeft = 200;
+      return [...holder.querySelectorAll("th:first-child")].map((name) => [
+        name.getBoundingClientRect().left - holder.getBoundingClientRect().left,
+        getComputedStyle(name).backgroundColor, name.offsetWidth < holder.clientWidth / 1.5]);
+    }"""
+    found = opened.page.evaluate(names)
+    assert opened.page.evaluate("document.querySelector('.wide:has(#cells)').scrollLeft") == 200
+    assert {tuple(one) for one in found} == {(0, opened.page.evaluate(BACKGROUND), True)}
+
+
+def test_escape_closes_a_cell_and_home_and_end_lead_to_the_ends(show: Any, narrow: Run) -> None:
+    opened = show(narrow)
+    opened.page.locator("#panels .js-plotly-plot").focus()
+    said = []
+    for key in ("End", "Home", "End"):
+        opened.page.keyboard.press(key)
+        said.append(opened.page.locator("#live").text_content().partition(":")[0])
+    assert said == ["2× (8), L1 0.07", "2× (8), L1 0.01", "2× (8), L1 0.07"]
+    opened.page.keyboard.press("Enter")
+    opened.page.wait_for_selector("#cell .plots .js-plotly-plot")
+    assert opened.text("#cell-title") == "l1=0.07_dict=8"
+    opened.page.keyboard.press("Escape")
+    assert opened.page.locator("#cell").is_hidden()
+    assert opened.page.evaluate("document.activeElement.getAttribute('role')") == "group"
+
+
+def test_small_words(show: Any, finished: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = finished.baselines()[0]
+    monkeypatch.setattr(Run, "baselines", lambda self: [row])
+    assert show(finished).text("[aria-label^=Classical] summary").startswith("1 row; ")
+
+
+def test_where_the_best_is_if_it_is_elsewhere(show: Any, seeds: Run) -> None:
+    opened = show(seeds)
+    told = []
+    for axis in ("l1", "k"):
+        opened.page.select_option("#axis", axis)
+        told += opened.text("#matrices-note").split(" Means")[:1]
+    assert "The best is outlined." in told
+    elsewhere = [f"The best cell is in the matrices over {title}." for title in TITLES]
+    assert len({*told} & {*elsewhere}) == 1

@@ -12,7 +12,7 @@ const openCell = async (point, index) => {
   opened = mine;
   const { run } = point, cell = run.cells[index];
   section.hidden = false;
-  fill(byId("cell-title"), several ? `${run.label}: ${cell.name}` : cell.name);
+  fill(byId("cell-title"), breakable(several ? `${run.label}: ${cell.name}` : cell.name));
   const body = byId("cell-body"), note = make("p", { class: "quiet" });
   discardPlots(body);
   fill(body, seedsOf(point, index), stateOf(cell),
@@ -60,6 +60,12 @@ const closeCell = () => {
   target.scrollIntoView({ block: "nearest" });
 };
 
+// Escape closes; but it clears what is searched for, and leaves what fills the screen.
+const closeOnEscape = (event) => {
+  const own = event.target.matches?.("input, select") || document.fullscreenElement;
+  if (event.key === "Escape" && opened && !event.defaultPrevented && !own) closeCell();
+};
+
 const seedsOf = (point, index) => {
   const seeds = point.cells.length > 1 ? point.cells : [];
   const step = (by) => {
@@ -78,7 +84,8 @@ const seedName = (run, index) => `seed ${exact(run.cells[index].axes[run.columns
 const stateOf = (cell) => {
   if (cell.state === "done") return null;
   const log = logOf(cell);
-  return make("div", { class: "alarm" }, make("b", {}, cell.state), cell.reason ? `: ${cell.reason}` : "",
+  const alarm = FAILED.includes(cell.state) ? "alarm" : null;
+  return make("div", { class: alarm }, make("b", {}, cell.state), cell.reason ? `: ${cell.reason}` : "",
     log ? make("pre", { tabindex: 0 }, log) : null);
 };
 
@@ -96,8 +103,9 @@ const rowsOf = (pairs) => make("table", {}, make("tbody", {}, pairs.map(([name, 
   make("tr", {}, make("th", { scope: "row" }, name), values.map((value) => make("td", {}, value))))));
 
 const settingsOf = (run, cell) => {
-  const pairs = run.columns.map((name, i) => [name, cell.axes[i]]).filter(([, value]) => value != null && value !== "");
-  return make("div", {}, make("h3", {}, "Hyperparameters"), rowsOf(pairs.map(([name, value]) => [name, exact(value)])));
+  const pairs = run.columns.map((name, i) => [name, cell.axes[i]]).filter(([, value]) => value != null && value !== "")
+    .map(([name, value]) => [name, exact(value)]);
+  return make("div", { class: "settings" }, make("h3", {}, "Hyperparameters"), rowsOf(pairs));
 };
 
 const numbersOf = (point, index) => {
@@ -121,8 +129,8 @@ const commandsOf = (run, cell) => {
     ...(run.known ? [["Watch it learn", `saesweep gif ${at} ${name}`]] : []),
     ["In Python", `saesweep.Run(${JSON.stringify(run.path)}).sae(${JSON.stringify(cell.name)})`],
   ] : [
-    ["Its log", `saesweep logs ${at} ${name}`],
-    ["Train it again", `saesweep resume ${at} --retry-failed`],
+    ...(cell.log !== null || cell.state !== "waiting" ? [["Its log", `saesweep logs ${at} ${name}`]] : []),
+    adviceOf(run, cell.state),
   ];
   const files = ["Its files", `${run.folder}/cells/${cell.name}`];
   return make("div", { class: "commands" }, [...commands, files].map(([what, command]) =>

@@ -4,11 +4,10 @@ const PAGE = 100;
 const list = { by: null, down: false, most: PAGE, find: "", all: false };
 
 const nameButton = (point) => make("button", { type: "button", onclick: () => openPoint(point) }, breakable(nameOf(point)));
-const stateWords = (point) => (point.cells.length > 1 ? `${point.done}/${point.cells.length} done` : point.state);
 
 const columnsOf = () => [
-  { key: "name", head: "cell", value: nameOf, text: nameButton },
-  { key: "state", head: "state", value: (point) => point.state, text: stateWords },
+  { key: "name", head: "cell", value: (point) => point.order, text: nameButton },
+  { key: "state", head: "state", value: stateWords, text: stateWords },
   ...(list.all ? known : data.main.metrics).map((key) => ({
     key, head: key, value: (point) => metricOf(point, key), best: bestIn(key).marked,
     text: (point) => (point.state === "done" ? format(point.mean[key]) + spreadOf(point, key) : ""),
@@ -19,7 +18,7 @@ const inOrder = (shown, column) => {
   const sign = list.down ? -1 : 1;
   const compare = (a, b) => {
     const [x, y] = [column.value(a), column.value(b)];
-    if (typeof x === "string") return sign * x.localeCompare(y, undefined, { numeric: true });
+    if (typeof x === "string") return sign * x.localeCompare(y);
     if (Number.isNaN(x) || Number.isNaN(y)) return Number.isNaN(x) - Number.isNaN(y);
     return x === y ? 0 : sign * (x - y); // infinities have no difference
   };
@@ -48,7 +47,7 @@ const rowOf = (point, columns) => make("tr", {}, columns.map(({ key, text, best 
 
 const drawCells = () => {
   const columns = columnsOf(), words = list.find.toLowerCase().split(/\s+/).filter(Boolean);
-  const fits = (point) => words.every((word) => `${nameOf(point)} ${point.state}`.toLowerCase().includes(word));
+  const fits = (point) => words.every((word) => `${nameOf(point)} ${stateWords(point)}`.toLowerCase().includes(word));
   const found = points.filter(fits), column = columns.find((one) => one.key === list.by);
   const rows = (column ? inOrder(found, column) : found).slice(0, list.most).map((point) => rowOf(point, columns));
   fill(byId("cells"), make("thead", {}, make("tr", {}, columns.map(headOf))), make("tbody", {}, rows));

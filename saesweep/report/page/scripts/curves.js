@@ -4,10 +4,10 @@ const FIRST = ["loss", "recon_loss", "mmcs", "fvu", "l0", "dead_neurons"];
 const NOT_DRAWN = ["epoch", "step", "dead_fraction"];
 const titleOf = (key) => (data.metrics[key] ? title(key) : key === "loss" ? "Loss (what is trained)" : key);
 
-const small = (heading, draw, { names = [], words = heading } = {}) => {
+const small = (heading, draw, { names = [], words = heading, note = "" } = {}) => {
   const plot = make("div", { class: "small", role: "img", "aria-label": words });
   const key = names.map((name, i) => make("span", {}, make("i", { style: `background:${telling(i)}` }), name));
-  const holder = make("div", {}, make("h3", { title: words }, heading), make("div", { class: "key" }, key), plot);
+  const holder = make("div", {}, make("h3", { title: words }, heading), make("div", { class: "key" }, key, note), plot);
   return { holder, draw: () => draw(plot) };
 };
 
@@ -30,7 +30,7 @@ const over = (epochs, series, rangemode = "nonnegative") => (plot) => {
   }), { ...CONFIG, displayModeBar: false });
 };
 
-const histogram = ({ low, counts, dead }) => (plot) => {
+const histogram = ({ low, counts }) => (plot) => {
   const wide = -low / counts.length;
   const [left, right] = [counts.map((_, i) => low + i * wide), counts.map((_, i) => low + (i + 1) * wide)];
   const decades = Array.from({ length: -low + 1 }, (_, i) => low + i);
@@ -41,15 +41,17 @@ const histogram = ({ low, counts, dead }) => (plot) => {
   }], smallLayout({
     yaxis: axisStyle({ nticks: 4 }),
     xaxis: axisStyle({ range: [low, 0], tickvals: decades, ticktext: decades.map((d) => `10<sup>${d}</sup>`),
-      title: { text: `share of samples${dead ? `; ${dead} latents never` : ""}`, standoff: 4 } }),
+      title: { text: "share of samples", standoff: 4 } }),
   }), { ...CONFIG, displayModeBar: false });
 };
 
 const plotsOf = ({ curves, tracking, density }) => [
   ...(curves ? curvesOf(curves) : []),
   ...(tracking ? trackingOf(tracking) : []),
-  ...(density ? [small("How often latents fire", histogram(density))] : []),
+  ...(density ? [small("How often latents fire", histogram(density), { note: neverWords(density) })] : []),
 ];
+
+const neverWords = ({ dead }) => (dead ? `${dead} ${dead === 1 ? "latent never fires" : "latents never fire"}` : "");
 
 const curvesOf = (curves) => {
   const has = (key) => curves[key] && curves[key].some((value) => Number.isFinite(number(value)));

@@ -22,7 +22,7 @@ const planOf = (matrix, key) => {
   const { sizes, columns } = matrix;
   const room = byId("panels").clientWidth;
   const references = sizes.length > MOST_ROWS || room < NARROW ? [] : Object.entries(referencesOf(matrix.run, key).rows);
-  const margin = { l: 96, r: 12 + MARGIN_COLUMN * references.length, t: matrix.name || references.length ? 30 : 8, b: 52 };
+  const margin = { l: 96, r: 12 + MARGIN_COLUMN * references.length, t: references.length ? 26 : 8, b: 52 };
   const width = Math.min(room, Math.max(300, margin.l + margin.r + columns.length * 66));
   const inner = width - margin.l - margin.r;
   const high = Math.max(sizes.length > MOST_ROWS ? 9 : 18, Math.min(54, 640 / sizes.length));
@@ -33,7 +33,8 @@ const drawHeatmap = (holder, matrix, key, best, scale) => {
   const plan = planOf(matrix, key);
   const name = `${captionOf(matrix, key)}. Arrow keys move, Enter opens a cell.`;
   const plot = make("div", { tabindex: 0, role: "group", "aria-label": name });
-  fill(holder, plot);
+  // Not a title of Plotly, which does not wrap: it would lie over the heads of the margin.
+  fill(holder, matrix.name ? make("h3", {}, matrix.name) : null, plot);
   const outlines = allPlaces(matrix).filter(({ point }) => best.has(point)).flatMap((place) => outline(place, plan));
   const traces = [blanksOf(matrix, key), coloursOf(matrix, key, scale), wordsOf(matrix, key, scale, plan)].filter(Boolean);
   Plotly.newPlot(plot, traces, frameOf(matrix, plan, outlines), { ...CONFIG, responsive: false, displayModeBar: false });
@@ -84,11 +85,8 @@ const frameOf = (matrix, plan, outlines) => {
     return { ...ticks, showgrid: false, fixedrange: true, automargin: false };
   };
   const longest = Math.max(...matrix.columnNames.map((text) => text.length));
-  const heading = { text: plain(matrix.name), font: { size: 13 }, x: 0, xref: "paper", y: 1, yref: "container",
-    yanchor: "top", pad: { t: 6 } };
   return layoutOf({
     width: plan.width, height: plan.margin.t + plan.margin.b + plan.high * sizes.length, margin: plan.margin,
-    title: matrix.name ? heading : undefined,
     xaxis: axisStyle({ ...named(matrix.columnNames, LETTER * longest + 6, plan.cell), range: [-0.5, columns.length - 0.5],
       title: { text: plain(matrix.axis.title), standoff: 8 } }),
     yaxis: axisStyle({ ...named(matrix.rowNames, 14, plan.high), range: [sizes.length - 0.5, -0.5],
@@ -101,7 +99,7 @@ const frameOf = (matrix, plan, outlines) => {
 
 // A light line in a dark one: one of the two is seen on any colour of the scale.
 const outline = ({ row, column }, plan, dash = "solid") => {
-  const [wide, fine] = plan.high < 16 || plan.cell < 16 ? [3, 1] : [6, 2.5];
+  const [wide, fine] = plan.high < 24 || plan.cell < 54 ? [3, 1] : [6, 2.5]; // where there is a number in it too
   const [across, up] = [plan.cell, plan.high].map((length) => 0.5 - (wide / 2 + 0.5) / length);
   const place = { type: "rect", x0: column - across, x1: column + across, y0: row - up, y1: row + up };
   return [{ ...place, line: { color: "#000000", width: wide } }, { ...place, line: { color: "#ffffff", width: fine, dash } }];
@@ -115,6 +113,7 @@ const marginOf = (name, bySize, sizes, x) => {
   ];
 };
 
+const ENDS = { Home: () => 0, End: (columns) => columns.length - 1 };
 const STEPS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
 const listen = (plot, drawn) => {
@@ -135,9 +134,16 @@ const listen = (plot, drawn) => {
       event.preventDefault();
       at = at ? [within(at[0] + step[0], matrix.sizes.length), within(at[1] + step[1], matrix.columns.length)] : [0, 0];
       visit(plot, drawn, at);
+    } else if (ENDS[event.key]) {
+      event.preventDefault();
+      at = [at ? at[0] : 0, ENDS[event.key](matrix.columns)];
+      visit(plot, drawn, at);
     } else if (event.key === "Enter" && at && matrix.at(...at)) {
       openPoint(matrix.at(...at));
-    } else if (event.key === "Escape") hideTip();
+    } else if (event.key === "Escape" && !byId("tip").hidden) {
+      event.preventDefault(); // and does not close the cell too
+      hideTip();
+    }
   });
   plot.addEventListener("blur", () => {
     hideTip();

@@ -86,6 +86,7 @@ const wire = () => {
   window.addEventListener("beforeprint", () => { foldAgain ??= unfold(); });
   window.addEventListener("afterprint", () => { foldAgain?.(); foldAgain = null; });
   window.addEventListener("hashchange", openFromAddress);
+  document.addEventListener("keydown", closeOnEscape);
   document.querySelectorAll(".animation img").forEach((image) => stoppable(image.parentElement));
   byId("all-metrics").addEventListener("change", (event) => { list.all = event.target.checked; drawCells(); });
   byId("find").addEventListener("input", (event) => { list.find = event.target.value; list.most = PAGE; drawCells(); });
@@ -109,13 +110,20 @@ const wireMatrices = () => {
   });
 };
 
+// Each command once, for what there is to do about each run.
+const adviceOfAll = () => {
+  const advice = data.runs.flatMap((run) => run.cells.map(({ state }) => adviceOf(run, state)));
+  const commands = [...new Map(advice.map(([words, command]) => [command, words.replace(" it", "")]))];
+  return make("div", { class: "commands" }, commands.map(([command, words]) =>
+    make("div", {}, make("b", {}, words), make("code", {}, command), copyButton(command))));
+};
+
 wire();
 drawPlots();
 drawCells();
 document.body.dataset.listed = Math.round(performance.now());
 if (!known.length) {
-  fill(byId("panels"), make("p", {}, "No cell is done yet: there is nothing to draw. ",
-    make("code", {}, "saesweep resume RUN"), " goes on."));
+  fill(byId("panels"), make("p", {}, "No cell is done yet: there is nothing to draw."), adviceOfAll());
   document.querySelectorAll("#matrices .controls, #trade-off-section, #all-metrics-label").forEach((part) => {
     part.hidden = true;
   });

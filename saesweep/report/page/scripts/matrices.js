@@ -34,10 +34,9 @@ const allPlaces = (matrix) => matrix.sizes.flatMap((_, row) => matrix.columns.fl
   return point ? [{ row, column, point }] : [];
 }));
 
-const STATES_SAID = ["failed", "damaged"];
 const wordOf = (point, key) => {
   if (point.state === "done") return format(metricOf(point, key), 3);
-  return STATES_SAID.includes(point.state) ? point.state : "–";
+  return FAILED.includes(point.state) ? point.state : "–";
 };
 
 const referencesOf = (run, key) => run.references[key] || { rows: {}, marks: {} };
@@ -79,7 +78,7 @@ const bestWords = (shown, { marked, tied }) => {
   const of = (run) => (several ? ` of ${run.label}` : "");
   return [
     seen.length ? `The best${several ? " of each run" : ""} ${matrices.asTables ? "has a ★" : "is outlined"}.` : "",
-    ...new Set(elsewhere.map((point) => `The best${of(point.run)} is over ${axes.get(point.axis).title}.`)),
+    ...new Set(elsewhere.map((point) => `The best cell${of(point.run)} is in the matrices over ${axes.get(point.axis).title}.`)),
     ...tied.map(([run, count]) => `${count} tie for the best${of(run)}.`),
   ];
 };

@@ -18,7 +18,12 @@ const shadeAt = (share) => VIRIDIS[Math.round(Math.max(0, Math.min(1, share)) * 
 // Where white on these colours and black on them have the same contrast, 4.5 to 1.
 const DARK_UNTIL = 0.44;
 
-const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+// The buttons by name, not those to leave out: a later Plotly may bring more that send a chart away, as "Share chart…"
+// does. It has nowhere to send one either.
+const CONFIG = {
+  responsive: true, displaylogo: false, showSendToCloud: false, plotlyServerURL: "",
+  modeBarButtons: [["zoom2d", "pan2d"], ["resetScale2d"], ["toImage"]],
+};
 
 const axisStyle = (extra) => ({
   gridcolor: colour("line"), linecolor: colour("line"), zeroline: false, ticks: "outside", tickcolor: colour("line"),
@@ -49,9 +54,16 @@ const stoppable = (holder) => {
     [still.hidden, image.hidden] = [!stopped, stopped];
     button.textContent = stopped ? "Play" : "Pause";
   };
-  const begin = () => { button.hidden = false; stop(prefersCalm.matches); };
+  let begun = false;
+  const begin = () => {
+    if (begun) return; // a picture that is hidden has no width
+    begun = true;
+    button.hidden = false;
+    stop(prefersCalm.matches);
+  };
   button.addEventListener("click", () => stop(still.hidden));
-  image.addEventListener("load", begin);
+  image.addEventListener("load", begin, { once: true });
   holder.append(still, make("div", {}, button));
-  if (image.complete && image.naturalWidth) begin();
+  // Not before whoever made ``holder`` has put it into the page, where the picture gets its width.
+  if (image.complete && image.naturalWidth) queueMicrotask(begin);
 };

@@ -7,7 +7,7 @@ const showTip = (point, chosen, x, y) => {
     return [make("dt", mark, key), make("dd", mark, format(point.mean[key]) + spreadOf(point, key))];
   });
   const seeds = point.cells.length > 1 ? `mean ± standard deviation of ${point.done} of ${point.cells.length} seeds` : "";
-  const words = [models.size > 1 ? point.model : "", point.state, seeds].filter(Boolean).join("; ");
+  const words = [models.size > 1 ? point.model : "", stateWords(point), seeds].filter(Boolean).join("; ");
   fill(tip, make("b", {}, nameOf(point)), make("div", {}, words), make("dl", {}, values));
   tip.hidden = false;
   const { width, height } = tip.getBoundingClientRect();

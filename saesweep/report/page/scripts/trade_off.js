@@ -110,7 +110,7 @@ const dotStyle = () => {
 
 const dots = (some, name, marker) => ({
   type: "scatter", mode: "markers", name: plain(name), showlegend: name !== "",
-  x: some.map((p) => p.x), y: some.map((p) => p.y), customdata: some.map((p) => [points.indexOf(p.point)]),
+  x: some.map((p) => p.x), y: some.map((p) => p.y), customdata: some.map((p) => [p.point.order]),
   hoverinfo: "none", marker: { ...dotStyle(), ...marker },
 });
 

@@ -36,11 +36,24 @@ const title = (key) => data.metrics[key].title;
 const known = Object.keys(data.metrics).filter((key) =>
   data.runs.some((run) => run.metrics[key] || run.imported.some((one) => one.metrics[key] != null)));
 // Every point of every run, with the run that it is of.
-const points = data.runs.flatMap((run, index) => run.points.map((point) => ({ ...point, run, index })));
+const points = data.runs.flatMap((run, index) => run.points.map((point) => ({ ...point, run, index })))
+  .map((point, order) => ({ ...point, order }));
 const axes = new Map(data.runs.flatMap((run) => run.axes.map((axis) => [axis.key, axis])));
 const models = new Set(points.map((point) => point.model));
 
 const nameOf = (point) => (several ? `${point.run.label}: ${point.name}` : point.name);
+// As "3 failed" or "1/3 done, 2 failed": what has become of the seeds of a point.
+const stateWords = (point) => {
+  if (point.cells.length === 1) return point.state;
+  const counts = new Map();
+  for (const index of point.cells) {
+    const { state } = point.run.cells[index];
+    counts.set(state, (counts.get(state) || 0) + 1);
+  }
+  counts.delete("done");
+  const others = [...counts].map(([state, count]) => `${count} ${state}`);
+  return [...(point.done ? [`${point.done}/${point.cells.length} done`] : []), ...others].join(", ");
+};
 const logOf = (cell) => (cell.log == null ? "" : data.logs[cell.log]);
 
 // What sets a point apart from others of its kind: its variant too, where runs differ in it and have no axis of it.
@@ -80,3 +93,12 @@ const wantsLog = (values) => {
 };
 
 const quoted = (word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
+
+// What to do about cells that are not done: in words, and as a command.
+const FAILED = ["failed", "damaged"];
+const adviceOf = (run, state) => {
+  const at = quoted(run.path);
+  if (FAILED.includes(state)) return ["Train it again", `saesweep resume ${at} --retry-failed`];
+  if (["running", "queued"].includes(state)) return ["Follow it", `saesweep status ${at} --watch`];
+  return ["Go on", `saesweep resume ${at}`];
+};
