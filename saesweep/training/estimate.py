@@ -162,7 +162,7 @@ def _step_seconds(state: TrainingState, source: Source, size: int) -> float:
         taken.append(take_step())
     # Where others use the cores for a moment, half of the steps take twice as long, and some a
     # hundred times: the median said 20 seconds or 45, as it came.
-    return quantiles(taken, n=4)[0]
+    return quantiles(taken, n=4, method="inclusive")[0]
 
 
 def _snapshot_seconds(

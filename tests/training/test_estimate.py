@@ -50,6 +50,15 @@ def test_steps_and_snapshots_take_as_long_as_those_measured() -> None:
     assert seconds.whole == pytest.approx(1.56)
 
 
+def test_two_steps_of_unlike_length_are_not_extrapolated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 0.1 and 1.5 s, after one that warms up: a quarter of the way between them."""
+    ends = [0.0, 5.0, 0.0, 0.1, 0.0, 1.5, *[0.0, 0.01] * estimate.SNAPSHOTS]
+    monkeypatch.setattr(estimate.time, "perf_counter", iter(ends).__next__)
+    config, jobs = planned(CONFIG.replace("EPOCHS", "50"))
+    (seconds,) = seconds_of(config, jobs)
+    assert seconds.training == pytest.approx(50 * 3 * (0.1 + 1.4 / 4))
+
+
 @pytest.mark.usefixtures("clock")
 def test_smaller_jobs_cost_less_by_their_latents() -> None:
     config, jobs = planned(CONFIG.replace("EPOCHS", "50"), stack="1")
